@@ -1,0 +1,1 @@
+"""Attribution owns ClickHouse: it loads facts, binds licenses to partners and keeps the ledger."""

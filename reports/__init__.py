@@ -1,0 +1,1 @@
+"""Reports shows: the app that partners, marketing, finance and operators use."""

@@ -1,0 +1,1 @@
+"""The tracker takes clicks and conversions. It knows Redis and never ClickHouse."""

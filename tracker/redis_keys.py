@@ -1,0 +1,83 @@
+"""Every Redis key, in one place, made for a Redis Cluster from the first day.
+
+Touches and click streams live in shards by visitor (`{c7}:…`), the directory in one slot (`{dir}:…`).
+A key of a shard may only be used together with keys of the same shard.
+"""
+
+from __future__ import annotations
+
+SHARDS = 8
+
+
+def shard_of(visitor_or_click_id: str) -> int:
+    """The shard of a visitor (of a click id where there is no visitor), 0 to SHARDS - 1. Takes a UUID's text."""
+    return int(visitor_or_click_id[-1], 16) % SHARDS
+
+
+def click_journal(shard: int) -> str:
+    """Stream of click batches. Entry fields: `clicks`, TabSeparated lines of CLICK_COLUMNS; `n`, how many."""
+    return f"{{c{shard}}}:journal"
+
+
+def click_counts(shard: int) -> str:
+    """Hash with `accepted`: clicks ever appended to the shard's journal."""
+    return f"{{c{shard}}}:counts"
+
+
+def touches(visitor_id: str) -> str:
+    """String: a visitor's newest human clicks, newest first, one a line (see journal.py), kept for the window."""
+    return f"{{c{shard_of(visitor_id)}}}:touch:{visitor_id}"
+
+
+def seen_clicks(shard: int, bucket: str) -> str:
+    """Hash of imported click ids → digest, in buckets small enough to be stored compactly."""
+    return f"{{c{shard}}}:seen:{bucket}"
+
+
+FACT_JOURNAL = "{dir}:journal"
+"""Stream of all other facts. Entry fields: `facts`, JSON lines with `type`; `n`, how many; and, not counted,
+`entries`, JSON lines `{"kind", "key", "value", "written_at"}` of directory changes that are not facts."""
+
+FACT_COUNTS = "{dir}:counts"
+"""Hash with `accepted`: facts ever appended to FACT_JOURNAL."""
+
+CHANGES = "{dir}:changes"
+"""Stream that tells every process which directory entry changed. Entry fields: `kind` (partner, link, token), `key`."""
+
+PARTNERS = "{dir}:partners"
+"""Hash: Partner ID → JSON `{"joined_at", "name", "email", "email_hash", "recruiter_id", "links", "changes"}`."""
+
+PARTNER_EMAILS = "{dir}:emails"
+"""Hash: keyed hash of an e-mail → Partner ID."""
+
+LINKS = "{dir}:links"
+"""Hash: short code → JSON `{"partner_id", "product", "campaign", "landing_url"}`."""
+
+LICENSES = "{dir}:licenses"
+"""Hash: license id → JSON `{"partner_id", "data_center"}`; that the license is known."""
+
+PAYMENTS = "{dir}:payments"
+"""Hash: payment id → `amount,refunded,charged_back,won_back` in cents, for the check on reversals."""
+
+TOKENS = "{dir}:tokens"
+"""Hash: SHA-256 of a token, hex → JSON `{"id", "scope", "partner_id", "label", "created_at"}`."""
+
+TOKEN_COUNTER = "{dir}:token-counter"
+
+SECRET = "{dir}:secret"
+"""String: the program's secret, hex. Keys the stamps and the hashes of e-mails."""
+
+PROGRESS = "{dir}:progress"
+"""Hash that attribution writes: `stored`, `duplicates`, `quarantined` (sums over all time) and `attributed`:
+how many accepted facts are in the ledger's and reports' results."""
+
+
+def seen(kind: str) -> str:
+    """Hash: id of a fact → digest of its body and the first answer, `digest answer`. Signups and solution
+    licenses share the kind `license`, for license ids are unique in the whole program."""
+    return f"{{dir}}:seen:{kind}"
+
+
+def client_journal(data_center: str) -> str:
+    """Stream of clients' personal data bound for one data center. Entry field: `clients`, JSON lines."""
+    return f"{{dir}}:clients:{data_center}"

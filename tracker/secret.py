@@ -1,0 +1,49 @@
+"""The program's secret and what it keys: hashes of e-mails (R20) and, in visitors.py, the `lt` stamps."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from tracker import redis_keys
+
+
+def canonical_email(email: str) -> str:
+    """An e-mail as it is compared: trimmed, without case."""
+    return email.strip().casefold()
+
+
+def email_hash(secret: bytes, email: str) -> str:
+    """A keyed hash of an e-mail: 32 hex digits of HMAC-SHA-256. Empty for an empty e-mail."""
+    canonical = canonical_email(email)
+    if not canonical:
+        return ""
+    return hmac.new(secret, b"email:" + canonical.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def mask_email(email: str) -> str:
+    """R20: `jane.doe@example.com` → `j…e@e…m`."""
+    local, _, domain = email.strip().partition("@")
+    return "@".join(f"{part[:1]}…{part[-1:]}" if part else "" for part in (local, domain)) if domain else "…"
+
+
+async def load_secret(redis: Redis, data: Path) -> bytes:
+    """The secret that all processes of a program share: Redis has it, the data folder keeps a copy.
+
+    The first process to ask makes it. A Redis that was lost gets it back from the copy.
+    """
+    path = data / "secret.key"
+    own = path.read_text().strip() if path.exists() else os.urandom(32).hex()
+    await redis.set(redis_keys.SECRET, own, nx=True)
+    shared: bytes = await redis.get(redis_keys.SECRET)
+    if not path.exists() or path.read_text().strip() != shared.decode():
+        data.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.touch(mode=0o600)
+        temporary.write_text(shared.decode())
+        temporary.replace(path)
+    return bytes.fromhex(shared.decode())

@@ -1,0 +1,110 @@
+"""Settings: read from the environment and flags once, into one frozen object."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tracker.errors import SettingError
+
+# Every environment variable that Lasttouch reads, and what it is for. `lasttouch --help` and
+# docs/settings.md list these; a test fails when one is undocumented.
+VARIABLES: dict[str, str] = {
+    "LASTTOUCH_REDIS_URL": "redis://, rediss:// or unix:// URL of Redis; embedded under the data folder without it",
+    "LASTTOUCH_CLICKHOUSE_URL": "http(s)://user:password@host:port or chdb:///path; embedded under the data folder without it",
+    "LASTTOUCH_PROGRAM": "path of program.toml; LiveChat's program without it",
+    "LASTTOUCH_DATA": "the data folder (default ./data)",
+    "LASTTOUCH_ADMIN_TOKEN": "the admin token; made at the first start and kept in the data folder without it",
+    "LASTTOUCH_TRACKER_URL": "public address of the tracker, used in links (default http://localhost:8000)",
+    "LASTTOUCH_APP_URL": "public address of the app (default http://localhost:8001)",
+    "LASTTOUCH_TRUSTED_PROXIES": "comma-separated networks whose X-Forwarded-* headers are believed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a process needs to know before it starts. None means embedded (URLs) or made at start (token)."""
+
+    data: Path
+    redis_url: str | None = None
+    clickhouse_url: str | None = None
+    program_path: Path | None = None
+    admin_token: str | None = None
+    tracker_url: str = "http://localhost:8000"
+    app_url: str = "http://localhost:8001"
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+
+    @property
+    def redis_socket(self) -> Path:
+        """The unix socket of the embedded Redis."""
+        return self.data / "redis" / "redis.sock"
+
+    @property
+    def spool(self) -> Path:
+        """Where clicks wait on disk while Redis is down."""
+        return self.data / "spool"
+
+    @property
+    def effective_redis_url(self) -> str:
+        return self.redis_url or f"unix://{self.redis_socket}"
+
+    @property
+    def effective_clickhouse_url(self) -> str:
+        return self.clickhouse_url or f"chdb://{self.data / 'clickhouse'}"
+
+    @property
+    def clickhouse_is_embedded(self) -> bool:
+        return self.effective_clickhouse_url.startswith("chdb://")
+
+
+def read_settings(environ: Mapping[str, str] | None = None, data: str | None = None) -> Settings:
+    """Settings from `environ` (the process's own by default); `data` is the --data flag, which wins.
+
+    Raises SettingError with one line for an unknown LASTTOUCH_* name or a bad value.
+    """
+    environ = os.environ if environ is None else environ
+    for name in sorted(environ):
+        if name.startswith("LASTTOUCH_") and name not in VARIABLES:
+            raise SettingError(f"{name} is not a setting; known are {', '.join(VARIABLES)}")
+    program = environ.get("LASTTOUCH_PROGRAM")
+    return Settings(
+        data=Path(data or environ.get("LASTTOUCH_DATA") or "data").expanduser().resolve(),
+        redis_url=_url(environ, "LASTTOUCH_REDIS_URL", ("redis", "rediss", "unix")),
+        clickhouse_url=_url(environ, "LASTTOUCH_CLICKHOUSE_URL", ("http", "https", "chdb")),
+        program_path=Path(program) if program else None,
+        admin_token=_admin_token(environ),
+        tracker_url=(_url(environ, "LASTTOUCH_TRACKER_URL", ("http", "https")) or "http://localhost:8000").rstrip("/"),
+        app_url=(_url(environ, "LASTTOUCH_APP_URL", ("http", "https")) or "http://localhost:8001").rstrip("/"),
+        trusted_proxies=_networks(environ),
+    )
+
+
+def _url(environ: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> str | None:
+    value = environ.get(name)
+    if not value:
+        return None
+    parts = urlsplit(value)
+    local = parts.scheme in ("unix", "chdb")
+    if parts.scheme not in schemes or not (parts.path.startswith("/") if local else parts.hostname):
+        forms = " or ".join(f"{scheme}://{'/path' if scheme in ('unix', 'chdb') else 'host'}" for scheme in schemes)
+        raise SettingError(f"{name}={value!r} is not right; give {forms}")
+    return value
+
+
+def _admin_token(environ: Mapping[str, str]) -> str | None:
+    token = environ.get("LASTTOUCH_ADMIN_TOKEN") or None
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        raise SettingError("LASTTOUCH_ADMIN_TOKEN must be printable ASCII without blanks")
+    return token
+
+
+def _networks(environ: Mapping[str, str]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    names = [item.strip() for item in environ.get("LASTTOUCH_TRUSTED_PROXIES", "").split(",") if item.strip()]
+    try:
+        return tuple(ipaddress.ip_network(name, strict=False) for name in names)
+    except ValueError as error:
+        raise SettingError(f"LASTTOUCH_TRUSTED_PROXIES: {error}; give networks like 10.0.0.0/8,::1") from None
