@@ -1,13 +1,13 @@
 """What can go wrong, as one small tree. Users read `detail`; logs hold the inside.
 
-    LasttouchError
-    ├── SettingError       a setting stops the start, with one line
-    ├── Unavailable        a store does not answer; try again (503, Retry-After)
-    └── Problem            an answer to a caller, RFC 9457 `application/problem+json`
-        ├── Invalid        422 (or 400 in the Partner API): bad fields, each named
-        ├── Conflict       409: the id or e-mail is taken by something else
-        ├── Unauthorized   401
-        └── NotFound       404
+LasttouchError
+├── SettingError       a setting stops the start, with one line
+├── Unavailable        a store does not answer; try again (503, Retry-After)
+└── Problem            an answer to a caller, RFC 9457 `application/problem+json`
+    ├── Invalid        422 (or 400 in the Partner API): bad fields, each named
+    ├── Conflict       409: the id or e-mail is taken by something else
+    ├── Unauthorized   401
+    └── NotFound       404
 """
 
 from __future__ import annotations

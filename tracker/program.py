@@ -71,9 +71,7 @@ class Program:
     trial_days_default: int = 14
     trial_days_max: int = 60
     products: Mapping[str, Product] = field(default_factory=lambda: dict(_LIVECHAT_PRODUCTS))
-    data_centers: Mapping[str, str] = field(
-        default_factory=lambda: {"us-south1": "USA", "eu-west3": "European Union"}
-    )
+    data_centers: Mapping[str, str] = field(default_factory=lambda: {"us-south1": "USA", "eu-west3": "European Union"})
     coupons: tuple[Coupon, ...] = (Coupon(1, "10% off for a year", 10, None),)
 
     @property

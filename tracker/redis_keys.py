@@ -81,3 +81,7 @@ def seen(kind: str) -> str:
 def client_journal(data_center: str) -> str:
     """Stream of clients' personal data bound for one data center. Entry field: `clients`, JSON lines."""
     return f"{{dir}}:clients:{data_center}"
+
+
+EARLY_CHANGES = "{dir}:early-changes"
+"""Hash: Partner ID → JSON list like a partner's `changes`, for partners whose join is not known yet."""

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from tracker import redis_keys
 
@@ -34,16 +35,30 @@ def mask_email(email: str) -> str:
 async def load_secret(redis: Redis, data: Path) -> bytes:
     """The secret that all processes of a program share: Redis has it, the data folder keeps a copy.
 
-    The first process to ask makes it. A Redis that was lost gets it back from the copy.
+    The first process to ask makes it. A Redis that was lost gets it back from the copy, and while Redis is down the
+    copy does. Raises redis.RedisError when there is neither.
     """
     path = data / "secret.key"
-    own = path.read_text().strip() if path.exists() else os.urandom(32).hex()
-    await redis.set(redis_keys.SECRET, own, nx=True)
-    shared: bytes = await redis.get(redis_keys.SECRET)
-    if not path.exists() or path.read_text().strip() != shared.decode():
-        data.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.touch(mode=0o600)
-        temporary.write_text(shared.decode())
-        temporary.replace(path)
+    own = _kept(path)
+    try:
+        await redis.set(redis_keys.SECRET, own or os.urandom(32).hex(), nx=True)
+        shared: bytes = await redis.get(redis_keys.SECRET)
+    except RedisError:
+        if own:
+            return bytes.fromhex(own)
+        raise
+    if own != shared.decode():
+        _keep(path, shared.decode())
     return bytes.fromhex(shared.decode())
+
+
+def _kept(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""
+
+
+def _keep(path: Path, secret: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.touch(mode=0o600)
+    temporary.write_text(secret)
+    temporary.replace(path)

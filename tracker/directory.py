@@ -1,0 +1,90 @@
+"""The directory in Redis: partners, links, licenses, payments and which facts are known.
+
+Changes are optimistic transactions: what a decision was based on is read first and expected to hold still when its
+step is committed together with the fact's journal row (`accept.lua`). What no longer holds is read and decided again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from tracker import redis_keys
+from tracker.attribution_now import Touch, read_touches
+
+Key = tuple[str, str]
+"""A directory entry: Redis hash and field."""
+
+_ACCEPT = (Path(__file__).parent / "accept.lua").read_text(encoding="utf-8")
+
+
+@dataclass(slots=True)
+class Known:
+    """What was read of the directory, and what earlier steps of the same batch will have written."""
+
+    entries: dict[Key, str | None] = field(default_factory=dict)
+    touches: dict[str, list[Touch]] = field(default_factory=dict)
+
+    def get(self, hash_key: str, name: str) -> str | None:
+        return self.entries[hash_key, name]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One fact and its directory changes, to be committed as one."""
+
+    row: str
+    expect: Mapping[Key, str | None]
+    write: Mapping[Key, str]
+    changes: tuple[tuple[str, str], ...] = ()
+    client: tuple[str, str] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The step as accept.lua reads it."""
+        return {
+            "row": self.row,
+            "expect": [[*key, False if value is None else value] for key, value in self.expect.items()],
+            "write": [[*key, value] for key, value in self.write.items()],
+            "changes": list(self.changes),
+            "client": self.client or False,
+        }
+
+
+class Directory:
+    """Reads and commits. Raises redis.RedisError when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._accept = redis.register_script(_ACCEPT)
+
+    async def read(self, known: Known, keys: Iterable[Key], visitor_ids: Iterable[str] = ()) -> None:
+        """Add entries and visitors' touches to what is known, in one round trip."""
+        wanted = sorted(set(keys) - known.entries.keys())
+        visitors = sorted(set(visitor_ids) - known.touches.keys())
+        if not wanted and not visitors:
+            return
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for hash_key, name in wanted:
+                pipe.hget(hash_key, name)
+            for visitor_id in visitors:
+                pipe.get(redis_keys.touches(visitor_id))
+            answers: list[bytes | None] = await pipe.execute()
+        for key, value in zip(wanted, answers, strict=False):
+            known.entries[key] = None if value is None else value.decode()
+        for visitor_id, value in zip(visitors, answers[len(wanted) :], strict=True):
+            known.touches[visitor_id] = read_touches(value)
+
+    async def commit(self, steps: Sequence[Step]) -> list[bool]:
+        """Commit steps in order, durable in Redis when this returns. False: something it expected has changed."""
+        if not steps:
+            return []
+        answers: list[int] = await self._accept(
+            keys=[redis_keys.FACT_JOURNAL, redis_keys.FACT_COUNTS, redis_keys.CHANGES],
+            args=[json.dumps([step.document() for step in steps], ensure_ascii=False)],
+        )
+        return [answer == 1 for answer in answers]
