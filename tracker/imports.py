@@ -140,7 +140,7 @@ class Importer:
         async with self._redis.pipeline(transaction=False) as pipe:
             for body in fresh:
                 bucket, name = _seen_click(body)
-                pipe.hset(bucket, name, bytes.fromhex(body.digest))  # type: ignore[arg-type]
+                pipe.hset(bucket, name, bytes.fromhex(body.digest))
                 pipe.expire(bucket, SEEN_CLICKS_TTL_SECONDS)
             await pipe.execute()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 from redis.asyncio import Redis
 
@@ -29,7 +30,7 @@ class Pipeline:
 
 async def read_pipeline(redis: Redis, spool: Path) -> Pipeline:
     """Read the counts. Progress is read before what was accepted, so that `pending` is never negative."""
-    progress: dict[bytes, bytes] = await redis.hgetall(redis_keys.PROGRESS)
+    progress = cast("dict[bytes, bytes]", await redis.hgetall(redis_keys.PROGRESS))
     spooled = spooled_count(spool)
     async with redis.pipeline(transaction=False) as pipe:
         for shard in range(redis_keys.SHARDS):

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 from pathlib import Path
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -42,7 +43,7 @@ async def load_secret(redis: Redis, data: Path) -> bytes:
     own = _kept(path)
     try:
         await redis.set(redis_keys.SECRET, own or os.urandom(32).hex(), nx=True)
-        shared: bytes = await redis.get(redis_keys.SECRET)
+        shared = cast("bytes", await redis.get(redis_keys.SECRET))
     except RedisError:
         if own:
             return bytes.fromhex(own)

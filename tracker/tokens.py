@@ -12,7 +12,7 @@ import json
 import secrets
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import Redis
 
@@ -50,7 +50,7 @@ class Tokens:
             return None
         if hmac.compare_digest(bearer.encode(), self._admin_token):
             return ADMIN
-        stored: bytes | None = await self._redis.hget(redis_keys.TOKENS, _hashed(bearer))
+        stored = await self._redis.hget(redis_keys.TOKENS, _hashed(bearer))
         return Token(**json.loads(stored)) if stored else None
 
     async def issue(self, scope: str, label: str, now_ms: int, partner_id: str = "") -> tuple[Token, str]:
@@ -76,7 +76,7 @@ class Tokens:
         return False
 
     async def _all(self, scope: str, partner_id: str) -> Iterable[tuple[str, Token]]:
-        stored: dict[bytes, bytes] = await self._redis.hgetall(redis_keys.TOKENS)
+        stored = cast("dict[bytes, bytes]", await self._redis.hgetall(redis_keys.TOKENS))
         tokens = [(key.decode(), Token(**json.loads(value))) for key, value in stored.items()]
         return [(key, token) for key, token in tokens if token.scope == scope and token.partner_id == partner_id]
 

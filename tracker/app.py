@@ -1,0 +1,165 @@
+"""The tracker's app: routes, limits and start-up as one readable table.
+
+Redirects are the outermost branch and reach no router: everything that is not one of the few fixed addresses below is
+a link.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from tracker.api import CALLS, ConversionsApi
+from tracker.data_folder import DataFolder
+from tracker.directory import Directory
+from tracker.errors import Unavailable
+from tracker.imports import Importer
+from tracker.intake import Intake
+from tracker.journal import Journal
+from tracker.links import Links
+from tracker.metrics import Metrics
+from tracker.problems import PROBLEM_HANDLERS
+from tracker.program import Program
+from tracker.redirect import RedirectApp
+from tracker.secret import load_secret
+from tracker.settings import Settings
+from tracker.spool import Spool
+from tracker.tokens import Tokens
+from tracker.touch import Touch
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+FIXED_PATHS = frozenset({"/touch", "/health/live", "/health/ready", "/metrics", "/robots.txt", "/favicon.ico"})
+API_SECONDS = 3.0  # how long a conversion waits for Redis before it is a 503
+FOLLOW_SECONDS = 10.0  # longer than an XREAD of links.py waits for a change
+
+
+def now_ms() -> int:
+    """The clock, at the edge: milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class TrackerApp:
+    """One tracker worker as an ASGI app. `worker` names it in metrics and logs.
+
+    Nothing connects before the server's start-up; then everything below is made, once.
+    """
+
+    def __init__(self, settings: Settings, program: Program, worker: str) -> None:
+        self._settings = settings
+        self._program = program
+        self._metrics = Metrics(worker)
+        self._redirect: RedirectApp
+        self._links: Links
+        self._fixed = Starlette(lifespan=self._lifespan, exception_handlers=PROBLEM_HANDLERS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if path not in FIXED_PATHS and not path.startswith("/v1/"):
+                await self._redirect(scope, receive, send)
+                return
+            if path in CALLS or path == "/v1/import":
+                send = self._counted(path, send)
+        await self._fixed(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        settings, program = self._settings, self._program
+        clicks_redis = _redis(settings, API_SECONDS)
+        directory_redis = _redis(settings, FOLLOW_SECONDS)
+        api_redis = _redis(settings, API_SECONDS)
+        secret = await load_secret(api_redis, settings.data)
+        admin_token, _ = DataFolder(settings.data).admin_token(settings)
+        journal = Journal(clicks_redis, Spool(settings.spool), program.window_ms, now_ms, self._metrics)
+        self._links = Links(directory_redis)
+        proxies = settings.trusted_proxies
+        self._redirect = RedirectApp(program, secret, self._links, journal, self._metrics, now_ms, proxies)
+        touch = Touch(program, self._links, journal, self._metrics, now_ms, proxies)
+        intake = Intake(Directory(api_redis), program, secret, settings.tracker_url, now_ms)
+        api = ConversionsApi(
+            redis=api_redis,
+            tokens=Tokens(api_redis, admin_token),
+            intake=intake,
+            importer=Importer(api_redis, intake, journal, program, now_ms),
+            program=program,
+            spool=settings.spool,
+            now_ms=now_ms,
+        )
+        self._api_redis = api_redis
+        app.router.routes.extend(
+            [
+                *api.routes(),
+                *touch.routes(),
+                Route("/health/live", self._live),
+                Route("/health/ready", self._ready),
+                Route("/metrics", self._report),
+                Route("/robots.txt", self._robots),
+                Route("/favicon.ico", self._no_icon),
+            ]
+        )
+        await self._links.start()
+        await journal.start()
+        yield
+        await journal.close()
+        await self._links.close()
+        for client in (clicks_redis, directory_redis, api_redis):
+            await client.aclose()
+
+    def _counted(self, path: str, send: Send) -> Send:
+        """Count a call of the Conversions API by its status."""
+
+        async def counting(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.conversions.add(path.removeprefix("/v1/"), str(message["status"]))
+            await send(message)
+
+        return counting
+
+    async def _live(self, request: Request) -> Response:
+        """The process answers."""
+        return JSONResponse({"status": "live"})
+
+    async def _ready(self, request: Request) -> Response:
+        """The directory is in memory and Redis answers. A worker that is not ready still redirects."""
+        if not self._links.loaded.is_set():
+            raise Unavailable("the directory is not loaded yet", retry_after_seconds=1)
+        await self._api_redis.ping()
+        return JSONResponse({"status": "ready"})
+
+    async def _report(self, request: Request) -> Response:
+        return PlainTextResponse(self._metrics.render(), media_type="text/plain; version=0.0.4")
+
+    async def _robots(self, request: Request) -> Response:
+        """Crawlers have no business here: every address is a link that counts clicks."""
+        return PlainTextResponse("User-agent: *\nDisallow: /\n")
+
+    async def _no_icon(self, request: Request) -> Response:
+        return Response(status_code=404)
+
+
+def create_app(settings: Settings, program: Program, worker: str) -> TrackerApp:
+    """A tracker worker's app, not yet connected to anything."""
+    return TrackerApp(settings, program, worker)
+
+
+def _redis(settings: Settings, timeout_seconds: float) -> Redis:
+    """A client that says soon when Redis is away: one retry on a fresh connection, no waiting in between."""
+    return Redis.from_url(
+        settings.effective_redis_url,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=1.0,
+        retry=Retry(NoBackoff(), 1),
+    )

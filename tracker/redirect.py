@@ -1,0 +1,348 @@
+"""The redirect: a visitor follows an affiliate link and is sent on to the site, with the Partner ID stamped.
+
+Every request goes parse → find → decide → record → respond. Deciding is pure: `decide` takes a request and what its
+path leads to, and says where to send the visitor, what the answer's X-Lasttouch says, and which click happened, if
+any. The answer goes out after the click is durable. A visitor never sees an error: whatever goes wrong, there is the
+home page.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
+
+from tracker.client_address import Client, Network, read_client
+from tracker.events import Clicked, Verdict
+from tracker.ids import RandomBytes, is_caller_id, new_time_ordered_id, new_visitor_id
+from tracker.journal import Journal
+from tracker.links import Links
+from tracker.metrics import Metrics
+from tracker.program import Product, Program
+from tracker.screening import MAX_USER_AGENT, Screened, screen
+from tracker.standing import Standing
+from tracker.visitors import cookie_visitor, make_stamp, visitor_cookie
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+# A longer query is not passed on, for browsers and sites refuse URLs that are much longer; the visitor still arrives.
+MAX_QUERY = 8192
+MAX_KEPT_QUERY = 1024
+MAX_KEPT_REFERRER = 512
+REMEMBERED_LANDINGS = 4096
+
+# The only headers that are read; repeated ones are joined as RFC 9110 and RFC 6265 have it.
+HEADERS = {
+    name.encode(): name
+    for name in (
+        "user-agent", "cookie", "referer", "sec-gpc", "dnt", "sec-purpose", "purpose", "x-purpose", "x-moz",
+        "forwarded", "x-forwarded-for", "x-forwarded-proto", "cf-ipcountry", "x-country", "origin", "content-type",
+    )
+}  # fmt: skip
+_URL_CHARACTERS = "%/:?[]@!$&'()*+,;=~"
+_CLEAN_QUERY = re.compile(rb'[!"$-~]*')
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
+log = logging.getLogger(__name__)
+
+
+class View(NamedTuple):
+    """What of a request matters here. `query` is as sent, ASCII; `headers` has lower-case names."""
+
+    method: str
+    query: str
+    headers: dict[str, str]
+    client: Client
+
+
+class Target(NamedTuple):
+    """What a path leads to. `partner_id` is None for an unknown link; `standing` is None for an unknown partner."""
+
+    partner_id: str | None
+    standing: Standing | None
+    product: Product
+    campaign: str = ""
+    landing_url: str = ""
+    is_link: bool = False
+
+
+class Fresh(NamedTuple):
+    """What a decision needs from the clock and from chance."""
+
+    now_ms: int
+    click_id: str
+    visitor_id: str
+
+
+class Decision(NamedTuple):
+    """`result` is what X-Lasttouch says when `click`, if there is one, was recorded."""
+
+    location: str
+    result: str
+    cookie: str | None
+    click: Clicked | None
+
+
+class Landing(NamedTuple):
+    """A URL in parts: up to and with the path, then without their `?` and `#`."""
+
+    base: str
+    query: str
+    fragment: str
+
+
+def decide(view: View, target: Target, program: Program, secret: bytes, fresh: Fresh) -> Decision:
+    """Where a request is sent and what is kept of it (R1)."""
+    screened = screen(view.method, view.headers, program)
+    result = result_of(target, screened.verdict, fresh.now_ms)
+    visitor_id = None
+    if not screened.is_opted_out:
+        visitor_id = cookie_visitor(view.headers.get("cookie", "")) or fresh.visitor_id
+    passed, to = split_query(view.query)
+    cookie = None
+    if result in ("unknown-link", "unknown-partner"):
+        location = located(home_of(target.product, program), passed)
+    else:
+        landing = landing_of(target, to, program)
+        stamps = [f"a={target.partner_id}"]
+        if visitor_id is not None:
+            stamps.append(f"lt={make_stamp(secret, visitor_id, fresh.now_ms)}")
+            cookie = visitor_cookie(visitor_id, program, view.client.is_https)
+        location = located(landing, passed, target.campaign, stamps)
+    click = clicked(view, target, screened, visitor_id, fresh, passed) if target.partner_id is not None else None
+    return Decision(location, result, cookie, click)
+
+
+def result_of(target: Target, verdict: Verdict, now_ms: int) -> str:
+    """What X-Lasttouch says. A partner who has not joined yet is not known yet."""
+    if target.partner_id is None:
+        return "unknown-link" if target.is_link else "unknown-partner"
+    if target.standing is None or target.standing.joined_at > now_ms:
+        return "unknown-partner"
+    if verdict is not Verdict.HUMAN:
+        return str(verdict)
+    return "suspended-partner" if target.standing.suspended_at(now_ms) else "counted"
+
+
+def clicked(
+    view: View,
+    target: Target,
+    screened: Screened,
+    visitor_id: str | None,
+    fresh: Fresh,
+    passed: Sequence[str],
+    source: str = "redirect",
+) -> Clicked:
+    """The fact of a redirect or of a touch."""
+    return Clicked(
+        click_id=fresh.click_id,
+        clicked_at=fresh.now_ms,
+        visitor_id=visitor_id,
+        partner_id=target.partner_id or "",
+        product=target.product.key,
+        campaign=target.campaign,
+        verdict=screened.verdict,
+        source=source,
+        country=view.client.country,
+        device=screened.user_agent.device,
+        browser=screened.user_agent.browser,
+        os=screened.user_agent.os,
+        user_agent=view.headers.get("user-agent", "")[:MAX_USER_AGENT],
+        referrer=view.headers.get("referer", "")[:MAX_KEPT_REFERRER],
+        landing_query="&".join(passed)[:MAX_KEPT_QUERY],
+        ip_prefix=view.client.ip_prefix,
+    )
+
+
+def split_query(query: str) -> tuple[list[str], str | None]:
+    """The parameters that are passed on, as sent and in their order, and the first `to`, decoded.
+
+    `a` and `lt` are ours and never passed on. A query above MAX_QUERY counts as none.
+    """
+    if not query or len(query) > MAX_QUERY:
+        return [], None
+    passed, to = [], None
+    for pair in query.split("&"):
+        name = _name(pair)
+        if name == "to":
+            to = unquote(pair.partition("=")[2]) if to is None else to
+        elif pair and name not in ("a", "lt"):
+            passed.append(pair)
+    return passed, to
+
+
+def landing_of(target: Target, to: str | None, program: Program) -> Landing:
+    """`to` where it leads to the program, else the campaign's page. The home page for anything that leads elsewhere."""
+    if to and to.startswith("/") and not to.startswith("//"):
+        site = urlsplit(target.product.url)
+        to = f"{site.scheme}://{site.netloc}{to}"
+    wanted = to or target.landing_url or target.product.url
+    return read_landing(wanted, program.hosts) or home_of(target.product, program)
+
+
+def home_of(product: Product, program: Program) -> Landing:
+    """A product's home page."""
+    return read_landing(product.url, program.hosts) or Landing(product.url, "", "")
+
+
+@lru_cache(maxsize=REMEMBERED_LANDINGS)
+def read_landing(url: str, hosts: frozenset[str]) -> Landing | None:
+    """An absolute http(s) URL on one of `hosts`, without its own `a` and `lt`. None for anything else.
+
+    Never an open redirect: the whole authority must be one of ours, and what browsers read differently from Python
+    (backslashes, control characters) is refused.
+    """
+    if _FORBIDDEN.search(url):
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    host = parts.netloc.lower()
+    own_port = {"http": ":80", "https": ":443"}.get(parts.scheme)
+    if own_port is None or not {host, host.removesuffix(own_port)} & hosts:
+        return None
+    query = "&".join(pair for pair in parts.query.split("&") if _name(pair) not in ("a", "lt"))
+    return Landing(f"{parts.scheme}://{host}{_quoted(parts.path) or '/'}", _quoted(query), _quoted(parts.fragment))
+
+
+def located(landing: Landing, passed: Sequence[str], campaign: str = "", stamps: Sequence[str] = ()) -> str:
+    """The URL of a redirect: the landing's own query, what is passed on, what we add, and the fragment last.
+
+    With `stamps`, `utm_source` and `utm_campaign` are added where the visitor's link did not say them.
+    """
+    pairs = [landing.query] if landing.query else []
+    pairs += passed
+    if stamps:
+        given = {_name(pair) for pair in "&".join(pairs).split("&")}
+        if "utm_source" not in given:
+            pairs.append("utm_source=PP")
+        if campaign and "utm_campaign" not in given:
+            pairs.append(f"utm_campaign={quote(campaign, safe='')}")
+        pairs += stamps
+    query = f"?{'&'.join(pairs)}" if pairs else ""
+    return f"{landing.base}{query}{'#' if landing.fragment else ''}{landing.fragment}"
+
+
+def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Those headers of an ASGI scope that anybody here reads, by lower-case name."""
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        known = HEADERS.get(name)
+        if known is not None:
+            text = value.decode("utf-8", "replace")
+            separator = "; " if known == "cookie" else ", "
+            headers[known] = f"{headers[known]}{separator}{text}" if known in headers else text
+    return headers
+
+
+def read_query(raw: bytes) -> str:
+    """A query string as ASCII that may stand in a header; other bytes are percent-encoded."""
+    if _CLEAN_QUERY.fullmatch(raw):
+        return raw.decode("ascii")
+    return quote(raw, safe=_URL_CHARACTERS)
+
+
+def _quoted(text: str) -> str:
+    """`text` as it may stand in a URL; escapes that are there already stay."""
+    return quote(_STRAY_PERCENT.sub("%25", text), safe=_URL_CHARACTERS)
+
+
+def _name(pair: str) -> str:
+    name = pair.partition("=")[0]
+    return unquote_plus(name) if "%" in name or "+" in name else name
+
+
+class RedirectApp:
+    """Short links `/{code}` and direct links `/a/{partner_id}[/{product}]`, as a bare ASGI app."""
+
+    def __init__(
+        self,
+        program: Program,
+        secret: bytes,
+        links: Links,
+        journal: Journal,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+        trusted_proxies: Sequence[Network] = (),
+        random_bytes: RandomBytes = os.urandom,
+    ) -> None:
+        self._program = program
+        self._secret = secret
+        self._links = links
+        self._journal = journal
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._trusted_proxies = tuple(trusted_proxies)
+        self._random_bytes = random_bytes
+        self._home = program.products[program.default_product]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"redirects are HTTP, not {scope['type']}")
+        if scope["method"] not in ("GET", "HEAD"):
+            await _respond(send, 405, [(b"allow", b"GET, HEAD")])
+            return
+        try:
+            decision = await self._follow(scope)
+        except Exception:
+            log.exception("a redirect failed; its visitor goes to the home page")
+            self._metrics.redirect_errors.add()
+            decision = Decision(self._home.url, "not-recorded", None, None)
+        headers = [
+            (b"location", decision.location.encode("ascii", "ignore")),
+            (b"x-lasttouch", decision.result.encode()),
+        ]
+        if decision.cookie is not None:
+            headers.append((b"set-cookie", decision.cookie.encode()))
+        await _respond(send, 302, headers)
+
+    async def _follow(self, scope: Scope) -> Decision:
+        """Parse, find, decide and record."""
+        peer = scope.get("client")
+        headers = read_headers(scope["headers"])
+        client = read_client(peer[0] if peer else "", scope["scheme"], headers, self._trusted_proxies)
+        view = View(scope["method"], read_query(scope["query_string"]), headers, client)
+        target = await self._find(scope["path"])
+        now_ms = self._now_ms()
+        click_id = new_time_ordered_id(now_ms, self._random_bytes)
+        fresh = Fresh(now_ms, click_id, new_visitor_id(self._random_bytes))
+        decision = decide(view, target, self._program, self._secret, fresh)
+        if decision.click is not None:
+            is_durable = await self._journal.append(decision.click)
+            if not is_durable and decision.result == "counted":
+                decision = decision._replace(result="not-recorded")
+        self._metrics.clicks.add("redirect", decision.result)
+        return decision
+
+    async def _find(self, path: str) -> Target:
+        """What a path leads to; ids that memory does not know are looked up."""
+        first, *rest = path.strip("/").split("/")
+        if first == "a" and 1 <= len(rest) <= 2:
+            product = self._program.products.get(rest[1], self._home) if len(rest) == 2 else self._home
+            if not is_caller_id(rest[0]):
+                return Target(None, None, product)
+            return Target(rest[0], await self._links.look_up_partner(rest[0]), product)
+        link = await self._links.look_up_link(first) if not rest and is_caller_id(first) else None
+        if link is None:
+            return Target(None, None, self._home, is_link=True)
+        return Target(
+            link.partner_id,
+            await self._links.look_up_partner(link.partner_id),
+            self._program.products.get(link.product, self._home),
+            link.campaign,
+            link.landing_url,
+            is_link=True,
+        )
+
+
+async def _respond(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    fixed = [(b"cache-control", b"no-store"), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *fixed]})
+    await send({"type": "http.response.body", "body": b""})

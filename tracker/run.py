@@ -1,0 +1,282 @@
+"""A run: which processes there are, what each needs, and where they listen.
+
+    serve                    redis ─► tracker-1 … tracker-N, app (loader + attribution + reports) ─► example
+    … with a ClickHouse URL  redis ─► tracker-1 … tracker-N, attribution, reports ─► example
+    a role alone             its own processes only
+
+Redis is left out where LASTTOUCH_REDIS_URL is set, the example unless it was asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracker import redis_server
+from tracker.data_folder import DataFolder, Running
+from tracker.errors import SettingError
+from tracker.program import load_program
+from tracker.serving import listen, log_as
+from tracker.settings import Settings
+from tracker.supervisor import Role, Supervisor
+
+COMMAND = (sys.executable, str(Path(__file__).resolve().parent.parent / "lasttouch.py"))
+TRACKERS_STOP, APP_STOPS, REDIS_STOPS = 1, 2, 3  # the example, at 0, stops first
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line asks of a run."""
+
+    host: str
+    tracker_port: int = 0
+    app_port: int = 0
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """The example program of `--demo`.
+
+    `write_program` takes the app's public address and gives the path of a program file.
+    `claim` takes a Redis URL and raises SettingError where there are facts that are not the example's.
+    """
+
+    write_program: Callable[[str], Path]
+    claim: Callable[[str], None]
+
+
+SignInLink = Callable[[str, str], Awaitable[str]]
+"""Takes a Redis URL and the app's public address; gives a link that signs an admin in."""
+
+
+def serve(
+    settings: Settings, environ: Mapping[str, str], wishes: Wishes, example: Example | None, sign_in_link: SignInLink
+) -> int:
+    """Run everything until told to stop. Raises SettingError, FolderInUse or RunFailed."""
+    log_as("serve")
+    load_program(settings.program_path)
+    folder = DataFolder(settings.data)
+    folder.lock()
+    try:
+        run = Run(settings, wishes, folder, environ)
+        if example:
+            run.add_example(example)
+        asyncio.run(run.go(sign_in_link))
+    finally:
+        folder.withdraw()
+        folder.unlock()
+    print("Lasttouch has stopped.", flush=True)
+    return 0
+
+
+def serve_role(role: str, settings: Settings, environ: Mapping[str, str], wishes: Wishes) -> int:
+    """Run one role's processes until told to stop. Raises SettingError or RunFailed."""
+    log_as(role)
+    load_program(settings.program_path)
+    if settings.redis_url is None and DataFolder(settings.data).running() is None:
+        raise SettingError(
+            f"`lasttouch {role}` needs LASTTOUCH_REDIS_URL, or a `lasttouch serve` on the same data folder"
+        )
+    redis_url = settings.redis_url or f"unix://{redis_server.redis_socket(settings)}"
+    child_environ = {**environ, "LASTTOUCH_DATA": str(settings.data), "LASTTOUCH_REDIS_URL": redis_url}
+    listening = listen(wishes.host, wishes.tracker_port if role == "tracker" else wishes.app_port)
+    roles = tracker_roles(listening, wishes.workers) if role == "tracker" else [app_role(role, listening)]
+
+    async def announce() -> None:
+        print(f"{role} listens on {local_url(wishes.host, listening)}", flush=True)
+
+    async def go() -> None:
+        await Supervisor(roles, child_environ).run(announce)
+
+    asyncio.run(go())
+    return 0
+
+
+def tracker_roles(listening: socket.socket, workers: int, needs: Sequence[str] = ()) -> list[Role]:
+    """N workers that accept visitors from one listening socket."""
+    return [
+        Role(
+            name=f"tracker-{number}",
+            command=child("tracker", "--worker", str(number), "--listen-fd", str(listening.fileno())),
+            stops=TRACKERS_STOP,
+            needs=needs,
+            pass_fds=(listening.fileno(),),
+        )
+        for number in range(1, workers + 1)
+    ]
+
+
+def app_role(name: str, listening: socket.socket, needs: Sequence[str] = (), flags: Sequence[str] = ()) -> Role:
+    """`attribution`, `reports`, or both in one process (`app`)."""
+    command = ("reports", "--with-attribution") if name == "app" else (name,)
+    return Role(
+        name=name,
+        command=child(*command, *flags, "--listen-fd", str(listening.fileno())),
+        stops=APP_STOPS,
+        stop_within_seconds=40.0,
+        needs=needs,
+        pass_fds=(listening.fileno(),),
+    )
+
+
+def child(*words: str) -> list[str]:
+    """The command line of one of our own commands, as a child of this process."""
+    return [*COMMAND, *words, "--supervisor", str(os.getpid())]
+
+
+class Run:
+    """Everything on one machine: what is started, and what is told when it is."""
+
+    def __init__(self, settings: Settings, wishes: Wishes, folder: DataFolder, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._is_token_new = folder.admin_token(settings)[1]
+        self._tracker_socket = listen(wishes.host, wishes.tracker_port)
+        self._app_socket = listen(wishes.host, wishes.app_port)
+        self._wishes = wishes
+        self._tracker_url = environ.get("LASTTOUCH_TRACKER_URL") or public_url(wishes.host, self._tracker_socket)
+        self._app_url = environ.get("LASTTOUCH_APP_URL") or public_url(wishes.host, self._app_socket)
+        self._redis_url = settings.redis_url or f"unix://{redis_server.redis_socket(settings)}"
+        self._example: Example | None = None
+        self._environ = {
+            **environ,
+            "LASTTOUCH_DATA": str(settings.data),
+            "LASTTOUCH_REDIS_URL": self._redis_url,
+            "LASTTOUCH_TRACKER_URL": self._tracker_url,
+            "LASTTOUCH_APP_URL": self._app_url,
+        }
+
+    def add_example(self, example: Example) -> None:
+        """Serve the example program. Raises SettingError where there are facts that are not the example's."""
+        if self._settings.redis_url:
+            example.claim(self._redis_url)
+        self._example = example
+        self._environ["LASTTOUCH_PROGRAM"] = str(example.write_program(self._app_url))
+
+    async def go(self, sign_in_link: SignInLink) -> None:
+        """Start, announce, and keep running until told to stop."""
+
+        async def announce() -> None:
+            running = self._where()
+            await asyncio.gather(until_healthy(running.tracker_url), until_healthy(running.app_url))
+            self._folder.publish(running)
+            self._print(await sign_in_link(self._redis_url, self._app_url))
+
+        synced = None if self._settings.redis_url else redis_server.AppendOnlyFiles(self._settings.redis_socket.parent)
+        if synced:
+            synced.start()
+        try:
+            await Supervisor(self._roles(), self._environ).run(announce)
+        finally:
+            if synced:
+                synced.stop()
+
+    def _roles(self) -> list[Role]:
+        roles = [] if self._settings.redis_url else [self._redis_role()]
+        stores = tuple(role.name for role in roles)
+        flags = ("--demo",) if self._example else ()
+        trackers = tracker_roles(self._tracker_socket, self._wishes.workers, stores)
+        if self._settings.clickhouse_is_embedded:
+            apps = [app_role("app", self._app_socket, stores, flags)]
+        else:
+            apps = [
+                app_role("attribution", listen("127.0.0.1", 0), stores),
+                app_role("reports", self._app_socket, stores, flags),
+            ]
+        roles += [*trackers, *apps]
+        if self._example:
+            roles.append(self._example_role([role.name for role in roles]))
+        held = self._folder.inherited_fd
+        return [role.also_passing(held) for role in roles]
+
+    def _redis_role(self) -> Role:
+        socket_path = redis_server.redis_socket(self._settings)
+
+        def is_ready() -> bool:
+            if not redis_server.is_loaded(socket_path):
+                return False
+            if self._example:
+                self._example.claim(self._redis_url)
+            return True
+
+        return Role(
+            name="redis",
+            command=child("redis"),
+            stops=REDIS_STOPS,
+            stop_within_seconds=60.0,
+            is_ready=is_ready,
+            why_it_died=lambda: redis_server.last_log_line(self._settings),
+        )
+
+    def _example_role(self, needs: Sequence[str]) -> Role:
+        running = self._where()
+        command = child("example", "--tracker-url", running.tracker_url, "--app-url", running.app_url)
+        return Role(name="example", command=command, stops=0, stop_within_seconds=5.0, needs=needs)
+
+    def _where(self) -> Running:
+        host = self._wishes.host
+        return Running(
+            pid=os.getpid(),
+            tracker_url=local_url(host, self._tracker_socket),
+            app_url=local_url(host, self._app_socket),
+            redis_url=self._redis_url,
+        )
+
+    def _print(self, sign_in: str) -> None:
+        lines = [
+            "",
+            "Lasttouch is running. Ctrl-C stops it.",
+            "",
+            f"  tracker   {self._tracker_url}",
+            f"  app       {self._app_url}",
+            f"  sign in   {sign_in}",
+            "            (as an admin; the link works once, within an hour)",
+            f"  data      {self._settings.data}",
+        ]
+        if self._is_token_new:
+            token = self._folder.kept_admin_token()
+            lines += [
+                "",
+                f"  admin token, shown this once and kept in {self._settings.data / 'admin-token'}:",
+                f"  {token}",
+            ]
+        if self._example:
+            lines += ["", "  This is EXAMPLE DATA: an invented program with invented partners and visitors (--demo)."]
+        print("\n".join(lines), flush=True)
+
+
+def local_url(host: str, listening: socket.socket) -> str:
+    """The address at which this machine reaches a listening socket."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"http://{f'[{reached}]' if ':' in reached else reached}:{listening.getsockname()[1]}"
+
+
+def public_url(host: str, listening: socket.socket) -> str:
+    """The address for links, where nobody set one: `localhost`, or the name or address that --host gives."""
+    if host in ("", "0.0.0.0", "::", "127.0.0.1", "::1"):
+        host = "localhost"
+    return local_url(host, listening)
+
+
+async def until_healthy(url: str) -> None:
+    """Wait until `url` says that it is ready."""
+    while not await asyncio.to_thread(_is_healthy, url):  # noqa: ASYNC110 (another process; nothing to wait on)
+        await asyncio.sleep(0.05)
+
+
+def _is_healthy(url: str) -> bool:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

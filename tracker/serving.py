@@ -1,0 +1,178 @@
+"""Serving an ASGI app with uvicorn: listening sockets, limits, logs, signals and the word that we are ready."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tracker.errors import SettingError
+
+logger = logging.getLogger(__name__)
+
+LONGEST_HEAD_BYTES = 64 * 1024  # request line and headers of one request
+BACKLOG = 2048  # connections that wait while all workers are busy or one is restarted
+KEEP_ALIVE_SECONDS = 30
+DRAIN_SECONDS = 8  # how long running requests may take when the process is told to stop
+
+_HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+def log_as(role: str) -> None:
+    """Log one line per event on stderr: time, role, level, message."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {role} %(levelname)s %(message)s", force=True
+    )
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start and stop are the supervisor's to tell
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket that children can inherit. Port 0 takes a free one. Raises SettingError in one line.
+
+    All workers accept from this one socket: while a worker is restarted the others take its visitors,
+    and where all are, visitors wait in the backlog instead of being refused.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except socket.gaierror as error:
+        raise SettingError(f"--host {host}: {error.strerror}") from None
+    except OverflowError:
+        raise SettingError(f"port {port} is not one; give 0 to 65535") from None
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise SettingError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+    except OverflowError:
+        listening.close()
+        raise SettingError(f"port {port} is not one; give 0 to 65535") from None
+    return listening
+
+
+def serve_app(app: Any, listening: socket.socket, ready_fd: int | None = None) -> None:
+    """Serve `app` on a listening socket until SIGTERM or SIGINT, then finish what runs and return.
+
+    `ready_fd` is a pipe that is told `ready` once requests are answered.
+    """
+    _allow_many_files()
+    config = uvicorn.Config(
+        app,
+        loop="uvloop" if sys.platform != "win32" else "auto",
+        http=BoundedHttpProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # X-Forwarded-* is believed by the apps, from LASTTOUCH_TRUSTED_PROXIES only
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    server = _Server(config, ready_fd)
+    server.run(sockets=[listening])
+    if not server.started:
+        raise SystemExit(3)
+
+
+class LateApp:
+    """An app that is made when the server starts, in its event loop, from things that must be opened and closed.
+
+    `opened` gives the app as an async context; its exit is the server's shutdown.
+    """
+
+    def __init__(self, opened: Callable[[], AbstractAsyncContextManager[ASGIApp]]) -> None:
+        self._opened = opened
+        self._app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        started = False
+        try:
+            async with self._opened() as self._app:
+                started = True
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except Exception as error:
+            logger.exception("cannot %s", "stop cleanly" if started else "start")
+            await send({"type": f"lifespan.{'shutdown' if started else 'startup'}.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with a limit on what a request may send before its headers end."""
+
+    _reads_head = False
+    _head_bytes = 0
+
+    def on_message_begin(self) -> None:
+        self._reads_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._reads_head = False
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._reads_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > LONGEST_HEAD_BYTES and not self.transport.is_closing():
+                self.transport.write(_HEAD_TOO_LONG)
+                self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server that tells when it is ready and leaves the exit code to us."""
+
+    def __init__(self, config: uvicorn.Config, ready_fd: int | None) -> None:
+        super().__init__(config)
+        self._ready_fd = ready_fd
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._take_signals()  # once more: an embedded ClickHouse that was loaded meanwhile may have taken them
+        if self._ready_fd is not None:
+            os.write(self._ready_fd, b"ready\n")
+            os.close(self._ready_fd)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Unlike uvicorn's, does not raise the signal again at the end: a clean stop is exit code 0."""
+        self._take_signals()
+        yield
+
+    def _take_signals(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.handle_exit)
+
+
+def _allow_many_files() -> None:
+    """A connection is an open file: raise the soft limit to the hard one, as far as the system lets us."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,99 @@
+"""Visitors: the `lt_vid` cookie, the `lt` stamp, and who asked not to be followed.
+
+The stamp hands a visitor's id from the tracker to a site. It is 33 bytes in URL-safe base 64, 44 characters:
+
+    version (1) · visitor id (16) · expiry, seconds since 1970 (4) · first 12 bytes of HMAC-SHA-256
+
+The MAC is keyed with the program's secret, so that nobody can make a stamp for a visitor of their choice.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+import struct
+
+from tracker.ids import is_uuid
+from tracker.program import Program
+
+COOKIE = "lt_vid"
+OPT_OUT_COOKIE = "lt_optout"
+STAMP_HOURS = 24
+# A browser sends at most a few kilobytes of cookies; what is longer is not read.
+MAX_COOKIE_HEADER = 16_384
+
+_VERSION = 1
+_MAC_BYTES = 12
+_BODY = struct.Struct(">B16sI")
+_STAMP = re.compile(r"[A-Za-z0-9_-]{44}", re.ASCII)
+
+
+def cookie_visitor(cookie_header: str) -> str | None:
+    """The visitor id in a `Cookie` header: the first `lt_vid` that is a canonical UUID, else None."""
+    if COOKIE not in cookie_header:
+        return None
+    for value in _cookie_values(cookie_header, COOKIE):
+        if is_uuid(value):
+            return value
+    return None
+
+
+def visitor_cookie(visitor_id: str, program: Program, is_https: bool) -> str:
+    """The `Set-Cookie` header that keeps a visitor's id for the program's window."""
+    secure = "; Secure" if is_https else ""
+    max_age_seconds = program.window_ms // 1000
+    return f"{COOKIE}={visitor_id}; Max-Age={max_age_seconds}; Path=/; HttpOnly; SameSite=Lax{secure}"
+
+
+def make_stamp(secret: bytes, visitor_id: str, now_ms: int) -> str:
+    """A stamp for a visitor (a UUID's canonical text), valid for STAMP_HOURS from `now_ms`."""
+    expires_s = now_ms // 1000 + STAMP_HOURS * 3600
+    body = _BODY.pack(_VERSION, bytes.fromhex(visitor_id.replace("-", "")), expires_s)
+    return base64.urlsafe_b64encode(body + _mac(secret, body)).decode()
+
+
+def read_stamp(secret: bytes, text: str, now_ms: int) -> str | None:
+    """The visitor id in a stamp. None when it is broken, forged or expired; never an exception."""
+    if _STAMP.fullmatch(text) is None:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(text)
+    except (ValueError, binascii.Error):
+        return None
+    body, mac = raw[: _BODY.size], raw[_BODY.size :]
+    if not hmac.compare_digest(mac, _mac(secret, body)):
+        return None
+    version, visitor, expires_s = _BODY.unpack(body)
+    if version != _VERSION or expires_s * 1000 <= now_ms:
+        return None
+    digits: str = visitor.hex()
+    visitor_id = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return visitor_id if is_uuid(visitor_id) else None
+
+
+def opted_out(headers: dict[str, str], program: Program) -> bool:
+    """Whether the visitor asked not to be followed: Global Privacy Control, Do Not Track, or our own cookie.
+
+    `headers` has lower-case names. The two signals count where the program honours them.
+    """
+    if program.honor_gpc and headers.get("sec-gpc") == "1":
+        return True
+    if program.honor_dnt and headers.get("dnt") == "1":
+        return True
+    cookies = headers.get("cookie", "")
+    return OPT_OUT_COOKIE in cookies and "1" in _cookie_values(cookies, OPT_OUT_COOKIE)
+
+
+def _cookie_values(cookie_header: str, name: str) -> list[str]:
+    values = []
+    for pair in cookie_header[:MAX_COOKIE_HEADER].split(";"):
+        key, separator, value = pair.partition("=")
+        if separator and key.strip() == name:
+            values.append(value.strip().strip('"'))
+    return values
+
+
+def _mac(secret: bytes, body: bytes) -> bytes:
+    return hmac.digest(secret, b"lt:" + body, "sha256")[:_MAC_BYTES]
