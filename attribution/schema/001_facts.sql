@@ -2,7 +2,7 @@
 -- `load_id` numbers the load that brought the row: rounds of attribution start from it.
 -- Times have milliseconds, in UTC. Money is integer cents. Percents are hundredths of a percent.
 
-create table clicks
+create table if not exists clicks
 (
     click_id      UUID,
     clicked_at    DateTime64(3, 'UTC') codec(Delta, ZSTD),
@@ -31,7 +31,7 @@ engine = MergeTree
 partition by toYYYYMM(clicked_at)
 order by (partner_id, clicked_at, click_id);
 
-create table partners
+create table if not exists partners
 (
     partner_id     String,
     joined_at      DateTime64(3, 'UTC'),
@@ -47,7 +47,7 @@ create table partners
 )
 engine = MergeTree order by partner_id;
 
-create table signups
+create table if not exists signups
 (
     license_id          String,
     signed_up_at        DateTime64(3, 'UTC'),
@@ -68,7 +68,7 @@ create table signups
 )
 engine = MergeTree order by license_id;
 
-create table solution_licenses
+create table if not exists solution_licenses
 (
     license_id          String,
     created_at          DateTime64(3, 'UTC'),
@@ -83,7 +83,7 @@ create table solution_licenses
 )
 engine = MergeTree order by license_id;
 
-create table license_transfers
+create table if not exists license_transfers
 (
     event_id    String,
     license_id  String,
@@ -93,7 +93,7 @@ create table license_transfers
 )
 engine = MergeTree order by (license_id, event_id);
 
-create table payments
+create table if not exists payments
 (
     payment_id     String,
     license_id     String,
@@ -109,7 +109,7 @@ create table payments
 )
 engine = MergeTree order by (license_id, payment_id);
 
-create table refunds
+create table if not exists refunds
 (
     refund_id    String,
     payment_id   String,
@@ -122,7 +122,7 @@ create table refunds
 )
 engine = MergeTree order by (payment_id, refund_id);
 
-create table license_events
+create table if not exists license_events
 (
     event_id    String,
     license_id  String,
@@ -133,7 +133,7 @@ create table license_events
 )
 engine = MergeTree order by (license_id, event_id);
 
-create table partner_events
+create table if not exists partner_events
 (
     event_id                       String,
     partner_id                     String,
@@ -149,7 +149,7 @@ engine = MergeTree order by (partner_id, event_id);
 
 -- API tokens and campaigns as the directory had them last: newest `written_at` per key wins.
 -- They are not facts of the program's rules; they are kept so that Redis's directory can be rebuilt.
-create table directory_entries
+create table if not exists directory_entries
 (
     kind       LowCardinality(String),    -- token, link, secret_check
     key        String,

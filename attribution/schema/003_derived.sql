@@ -1,7 +1,7 @@
 -- Everything derived from the facts. Rows carry the `round` that wrote them; readers see a round once it is
 -- in `rounds`, whole or not at all (`round <= (select max(round) from rounds)`).
 
-create table rounds
+create table if not exists rounds
 (
     round        UInt64,
     through_load UInt64,                  -- the newest load whose facts are in the results
@@ -11,7 +11,7 @@ create table rounds
 engine = MergeTree order by round;
 
 -- One row per license and change of its binding; the newest round counts.
-create table bindings
+create table if not exists bindings
 (
     license_id         String,
     product            LowCardinality(String),
@@ -33,7 +33,7 @@ create table bindings
 engine = ReplacingMergeTree(round) order by license_id;
 
 -- One row per partner and change of their recruiter; the newest round counts.
-create table recruitments
+create table if not exists recruitments
 (
     partner_id   String,
     recruiter_id String,                          -- empty when nobody recruited them
@@ -46,7 +46,7 @@ create table recruitments
 engine = ReplacingMergeTree(round) order by partner_id;
 
 -- When each partner is active (R1, R11): spans [from, until). One row per partner; the newest round counts.
-create table partner_spans
+create table if not exists partner_spans
 (
     partner_id String,
     spans      Array(Tuple(from DateTime64(3, 'UTC'), until DateTime64(3, 'UTC'))),
@@ -56,7 +56,7 @@ engine = ReplacingMergeTree(round) order by partner_id;
 
 -- The ledger: append-only commission lines. What it should say is decided per money event (a payment or one of its
 -- refunds), tier and partner; a line is the difference between that and what stood.
-create table ledger
+create table if not exists ledger
 (
     entry_id           String,
     round              UInt64,
@@ -82,7 +82,7 @@ engine = MergeTree
 order by (partner_id, occurred_at, entry_id);
 
 -- Licenses and partners that a round looks at again. Rows of old rounds are dropped when a round is published.
-create table round_licenses
+create table if not exists round_licenses
 (
     round      UInt64,
     chunk      UInt32,

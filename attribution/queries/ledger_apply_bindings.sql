@@ -1,0 +1,11 @@
+-- The bindings that a published round changed become the current ones.
+-- Grain: one row per license. Repeating it changes nothing.
+-- Parameters: round.
+insert into bindings
+select *
+from binding_versions final
+where round = {round:UInt64} and license_id in (
+    select license_id
+    from round_licenses
+    where round = {round:UInt64}
+)

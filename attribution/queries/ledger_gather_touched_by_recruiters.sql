@@ -1,0 +1,11 @@
+-- Licenses of the partners whose recruiter is another since this round.
+-- Grain: rows repeat.
+-- Parameters: round.
+insert into round_touched (round, decides, id)
+select {round:UInt64}, 'license', license_id
+from bindings
+where partner_id in (
+    select partner_id
+    from recruitment_versions
+    where round = {round:UInt64}
+)

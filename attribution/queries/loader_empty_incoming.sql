@@ -1,0 +1,3 @@
+-- Empty an incoming table once its rows are stored.
+-- Parameters: incoming, the incoming table.
+truncate table {incoming:Identifier}

@@ -1,0 +1,2 @@
+-- Make a table to fill beside the bindings that are read.
+create table rebuilt_bindings as bindings

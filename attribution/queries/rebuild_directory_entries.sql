@@ -1,0 +1,10 @@
+-- Directory entries of one kind as they were last, a page at a time; the value is empty where it was removed.
+-- Grain: one row per key. Parameters: kind; after, the last key of the page before; page_size.
+select
+    key as id,
+    value
+from directory_entries final
+where kind = {kind:String}
+    and key > {after:String}
+order by id
+limit {page_size:UInt32}

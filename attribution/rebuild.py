@@ -1,0 +1,97 @@
+"""Rebuilds what can be derived: Redis's working state and the derived tables, from the facts in ClickHouse."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import redis
+
+from attribution.journal_streams import JournalStreams
+from attribution.ledger import run_round
+from attribution.loads import read_loads
+from attribution.rebuild_directory import SEEN, DirectoryRebuild
+from attribution.rebuild_touches import rebuild_touches
+from attribution.staging import QUERIES
+from attribution.warehouse import Warehouse
+from tracker import redis_keys
+from tracker.errors import Unavailable
+from tracker.program import Program
+
+Progress = Callable[[str], None]
+"""Is told each finished step in one line."""
+
+log = logging.getLogger(__name__)
+
+
+def is_directory_lost(client: redis.Redis, warehouse: Warehouse) -> bool:
+    """Whether Redis has no partner and ClickHouse has."""
+    return not client.hlen(redis_keys.PARTNERS) and bool(warehouse.rows(QUERIES["rebuild_has_partners"]))
+
+
+def rebuild_redis(
+    client: redis.Redis, warehouse: Warehouse, program: Program, now_ms: int, progress: Progress = log.info
+) -> None:
+    """Put back what Redis lacks of directory, touches, first answers, money, tokens, counts and progress.
+
+    It adds only what is missing and may run while trackers work, and again at any time. `client` must give bytes.
+    Raises Unavailable when a store does not answer; what was put back stays.
+    """
+    directory = DirectoryRebuild(client, warehouse)
+    steps: list[tuple[str, Callable[[], int]]] = [
+        ("partners", directory.partners),
+        ("changes of partners who have not joined", directory.early_changes),
+        ("tokens", directory.tokens),
+        ("campaign links", directory.campaign_links),
+        ("licenses", directory.licenses),
+        ("payments", directory.money),
+        *((f"{kind} ids", _seen_step(directory, kind, table, column)) for kind, table, column in SEEN),
+        ("visitors' touches", lambda: rebuild_touches(client, warehouse, program.window_ms, now_ms)),
+        ("accepted facts that were not counted", lambda: _counts(client, warehouse, program)),
+    ]
+    try:
+        for name, step in steps:
+            progress(f"{name}: {step():,} put back")
+    except redis.RedisError as error:
+        raise Unavailable(f"Redis does not answer: {error}") from error
+
+
+def rebuild_derived(warehouse: Warehouse, program: Program, now_ms: int, progress: Progress = log.info) -> None:
+    """Decide bindings, recruiters and spans again from all facts; the ledger gets only lines that it lacks.
+
+    Readers see the tables as they were until the new ones take their place. No round may run meanwhile.
+    """
+    warehouse.run(QUERIES["rebuild_forget_coverage"])
+    done = run_round(warehouse, program, now_ms)
+    if done is None:
+        progress("no facts are loaded: nothing to rebuild")
+        return
+    progress(f"round {done.round}: {done.licenses:,} licenses decided, {done.lines:,} ledger lines were missing")
+    for table, id_column in (("bindings", "license_id"), ("recruitments", "partner_id")):
+        rebuilt, versions = f"rebuilt_{table}", f"{table[:-1]}_versions"
+        warehouse.run(QUERIES["rebuild_drop"], rebuilt=rebuilt)
+        warehouse.run(QUERIES[f"rebuild_create_{table}"])
+        warehouse.run(QUERIES["rebuild_fill"], rebuilt=rebuilt, versions=versions, id=id_column)
+        warehouse.run(QUERIES[f"rebuild_exchange_{table}"])
+        warehouse.run(QUERIES["rebuild_drop"], rebuilt=rebuilt)
+        progress(f"{table}: rebuilt")
+    warehouse.run(QUERIES["rebuild_forget_spans"], round=done.round)
+    progress("spans in which partners are active: rebuilt")
+
+
+def _seen_step(directory: DirectoryRebuild, kind: str, table: str, id_column: str) -> Callable[[], int]:
+    return lambda: directory.seen(kind, table, id_column)
+
+
+def _counts(client: redis.Redis, warehouse: Warehouse, program: Program) -> int:
+    """Count as accepted what is loaded or waits, and publish progress where Redis has none."""
+    loads = read_loads(warehouse)
+    streams = JournalStreams(client, program.data_centers)
+    corrected = 0
+    for stream in streams.counters:
+        accepted, found = streams.settle(stream, loads.sums.loaded(stream))
+        corrected += max(0, found - accepted)
+    covered = warehouse.rows(QUERIES["service_covered"])[0]["facts"]
+    for name, facts in {**loads.sums.totals(), "attributed": covered}.items():
+        client.hsetnx(redis_keys.PROGRESS, name, str(facts))
+    return corrected

@@ -1,0 +1,255 @@
+"""The attribution service: a thread that loads the journal, runs rounds, and publishes how far both have come.
+
+It outlives its stores: a step that fails is logged in one line and tried again, later and later. Loads go on while
+rounds fail, and the other way round.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from attribution.journal_streams import entry_order
+from attribution.ledger import Round, run_round
+from attribution.loader import Load, Loader
+from attribution.rebuild import Progress, is_directory_lost, rebuild_derived, rebuild_redis
+from attribution.staging import QUERIES
+from attribution.warehouse import Warehouse
+from tracker import redis_keys
+from tracker.errors import LasttouchError, Unavailable
+from tracker.program import Program
+from tracker.settings import Settings
+
+POLL_SECONDS = 0.05  # how long something new may wait when all is idle
+LOAD_SECONDS = 0.25  # from one load to the next, so that ClickHouse's parts stay few
+LOADS_PER_ROUND = 8  # in a row, while the journal holds more than one load takes
+FIRST_RETRY_SECONDS = 0.2
+LAST_RETRY_SECONDS = 10.0
+STOP_SECONDS = 30.0  # for the step under way to finish
+REDIS_TIMEOUT_SECONDS = 30.0
+
+log = logging.getLogger(__name__)
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(slots=True)
+class Retries:
+    """When a step that fails is tried again: after 0.2 s, then twice as long each time, up to 10 s."""
+
+    what: str
+    failures: int = 0
+    not_before: float = 0.0
+    last_error: str | None = field(default=None)
+
+    @property
+    def is_due(self) -> bool:
+        return time.monotonic() >= self.not_before
+
+    def succeeded(self) -> None:
+        if self.failures:
+            log.info("%s works again", self.what)
+        self.failures, self.last_error, self.not_before = 0, None, 0.0
+
+    def failed(self, error: Exception) -> None:
+        pause = min(FIRST_RETRY_SECONDS * 2**self.failures, LAST_RETRY_SECONDS)
+        self.failures += 1
+        self.not_before = time.monotonic() + pause
+        known = isinstance(error, LasttouchError | redis.RedisError)
+        self.last_error = str(error) if known else f"{type(error).__name__}: {error}"
+        level = logging.WARNING if isinstance(error, Unavailable | redis.RedisError) else logging.ERROR
+        log.log(level, "%s failed, again in %.1f s: %s", self.what, pause, self.last_error)
+        log.debug("the failure", exc_info=error)
+
+
+class AttributionService:
+    """Loader and rounds of one program. One process at a time may run it."""
+
+    def __init__(
+        self, settings: Settings, program: Program, warehouse: Warehouse, now_ms: Callable[[], int] = _clock_ms
+    ) -> None:
+        """`warehouse` is migrated. Nothing is connected or started yet."""
+        self._redis = redis.Redis.from_url(
+            settings.effective_redis_url, socket_timeout=REDIS_TIMEOUT_SECONDS, retry=Retry(NoBackoff(), 0)
+        )
+        self._program = program
+        self._warehouse = warehouse
+        self._now_ms = now_ms
+        self._loader = Loader(self._redis, warehouse, program, now_ms)
+        self._loading = Retries("loading")
+        self._attributing = Retries("attribution")
+        self._attributed = 0
+        self._covered_load = -1
+        self._resets_seen = -1  # of Redis; below the loader's count: the directory is to be looked at
+        self._rebuilds: queue.SimpleQueue[tuple[Future[None], Progress]] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._passes = threading.Condition()
+        self._begun_passes = 0
+        self._idle_pass = 0
+        self._thread: threading.Thread | None = None
+
+        self.is_prepared = False
+        """Whether the stores were reached and the directory is there."""
+        self.loads = 0
+        self.rounds = 0
+        self.last_load: Load | None = None
+        self.last_round: Round | None = None
+        self.facts_per_second = 0.0
+        """Of the last load, from reading to trimming."""
+        self.lag_ms = 0
+        """How long the oldest fact of the last load had waited in the journal; 0 when the journal is empty."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the service runs, has its stores, and loads without failing."""
+        is_running = self._thread is not None and self._thread.is_alive()
+        return is_running and self.is_prepared and self._loading.failures == 0
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the newest try of loading or attribution failed; None when both work."""
+        return self._loading.last_error or self._attributing.last_error
+
+    def start(self) -> None:
+        """Start the thread. It waits for its stores by itself."""
+        if self._thread is not None:
+            raise RuntimeError("the service was started before")
+        self._thread = threading.Thread(target=self._run, name="attribution", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the step under way, up to STOP_SECONDS, and stop. What waits stays in the journal."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(STOP_SECONDS)
+            if self._thread.is_alive():
+                log.warning("attribution did not stop within %.0f s; it is left to end with the process", STOP_SECONDS)
+                return
+        self._redis.close()
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until a look that begins from now on finds nothing to load and nothing to attribute."""
+        with self._passes:
+            wanted = self._begun_passes + 1
+            return self._passes.wait_for(lambda: self._idle_pass >= wanted, timeout)
+
+    def rebuild(self, progress: Progress = log.info) -> None:
+        """Rebuild Redis's working state and the derived tables, between two steps of the service's own.
+
+        Returns when it is done. Raises what the stores raise, and Unavailable when the service does not run.
+        """
+        if self._thread is None or not self._thread.is_alive():
+            raise Unavailable("attribution does not run")
+        wanted: Future[None] = Future()
+        self._rebuilds.put((wanted, progress))
+        while True:
+            try:
+                return wanted.result(POLL_SECONDS * 10)
+            except TimeoutError:
+                if wanted.done():
+                    raise
+                if not self._thread.is_alive():
+                    raise Unavailable("attribution was stopped") from None
+
+    def _rebuild_if_wanted(self) -> None:
+        try:
+            wanted, progress = self._rebuilds.get_nowait()
+        except queue.Empty:
+            return
+        try:
+            rebuild_redis(self._redis, self._warehouse, self._program, self._now_ms(), progress)
+            rebuild_derived(self._warehouse, self._program, self._now_ms(), progress)
+        except Exception as error:  # it is the caller's to hear
+            wanted.set_exception(error)
+        else:
+            wanted.set_result(None)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            with self._passes:
+                self._begun_passes += 1
+            began = time.monotonic()
+            self._rebuild_if_wanted()
+            loaded = self._try(self._loading, self._load) if self._loading.is_due else None
+            attributed = self._try(self._attributing, self._attribute) if self._attributing.is_due else None
+            is_idle = loaded is False and attributed is False
+            if is_idle:
+                self.lag_ms = 0
+                with self._passes:
+                    self._idle_pass = self._begun_passes
+                    self._passes.notify_all()
+            is_behind = loaded is True and self.last_load is not None and self.last_load.has_more
+            pause = 0.0 if is_behind else LOAD_SECONDS if loaded else POLL_SECONDS
+            self._stopping.wait(max(0.0, began + pause - time.monotonic()))
+
+    def _try(self, retries: Retries, step: Callable[[], bool]) -> bool | None:
+        """A step's answer, whether it did anything; None when it failed."""
+        try:
+            did = step()
+        except Exception as error:  # whatever it was, the next try may fare better, and without this thread all stands
+            retries.failed(error)
+            return None
+        retries.succeeded()
+        return did
+
+    def _load(self) -> bool:
+        """Load what waits, several loads while the journal holds more than one takes."""
+        self._loader.recover()
+        self._look_after_redis()
+        for number in range(LOADS_PER_ROUND):
+            began = time.monotonic()
+            load = self._loader.load_once()
+            if load is None:
+                return number > 0
+            self.loads += 1
+            self.last_load = load
+            facts = load.stored + load.duplicates + load.quarantined
+            self.facts_per_second = facts / max(time.monotonic() - began, 1e-6)
+            oldest = min((entry_order(span.first_id)[0] for span in load.spans), default=self._now_ms())
+            self.lag_ms = max(0, self._now_ms() - oldest)
+            if not load.has_more or self._stopping.is_set():
+                break
+        return True
+
+    def _look_after_redis(self) -> None:
+        """At the start, and when Redis was reset: rebuild a lost directory, and publish what rounds cover."""
+        if self._resets_seen == self._loader.resets:
+            return
+        resets = self._loader.resets
+        if is_directory_lost(self._redis, self._warehouse):
+            log.warning("Redis has no directory and ClickHouse knows partners: rebuilding it")
+            rebuild_redis(self._redis, self._warehouse, self._program, self._now_ms(), log.info)
+        covered = int(self._warehouse.rows(QUERIES["service_covered"])[0]["facts"])
+        published = int(self._redis.hget(redis_keys.PROGRESS, "attributed") or 0)
+        # What was published may be more than the rounds say: loads without anything new need no round.
+        self._publish_attributed(max(covered, published if published <= self._loader.total else 0))
+        self._resets_seen = resets
+        self.is_prepared = True
+
+    def _attribute(self) -> bool:
+        """Run a round over the loads that no round has covered."""
+        newest, covers = self._loader.finished_load, self._loader.total
+        if not self.is_prepared or newest == self._covered_load:
+            return False
+        done = run_round(self._warehouse, self._program, self._now_ms())
+        if done is not None:
+            self.rounds += 1
+            self.last_round = done
+        self._publish_attributed(covers)
+        self._covered_load = newest
+        return True
+
+    def _publish_attributed(self, facts: int) -> None:
+        self._attributed = max(self._attributed, facts)
+        self._redis.hset(redis_keys.PROGRESS, "attributed", str(self._attributed))

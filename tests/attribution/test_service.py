@@ -1,0 +1,251 @@
+"""The service: everything that waits gets loaded and attributed, whatever fails in between."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from attribution import service as service_module
+from attribution.client_stores import ClientStores
+from attribution.quarantine import Quarantine
+from attribution.service import AttributionService
+from attribution.warehouse import Warehouse, WarehouseUnavailable
+from tests.attribution.fact_writer import clicked, joined, paid, signed_up
+from tests.attribution.journaling import journal, journal_bytes, pipeline
+from tests.conftest import redis_server_path
+from tracker import redis_keys
+from tracker.errors import Unavailable
+from tracker.events import fact_row
+from tracker.program import Program
+from tracker.settings import Settings
+
+PATIENCE = 30.0
+PROGRAM = Program()
+SALE = (joined("A"), clicked(1, "A", 1), signed_up("l1", 3), paid("p1", "l1", 2900, 4))
+
+
+@pytest.fixture
+def client(empty_redis_url: str) -> Iterator[redis.Redis]:
+    opened = redis.Redis.from_url(empty_redis_url)
+    yield opened
+    opened.close()
+
+
+Start = Callable[[], AttributionService]
+
+
+@pytest.fixture
+def start(empty_redis_url: str, warehouse: Warehouse, tmp_path: Path) -> Iterator[Start]:
+    """Starts a service on the test's stores; whatever was started is stopped."""
+    yield from starting(empty_redis_url, warehouse, tmp_path)
+
+
+def starting(redis_url: str, warehouse: Warehouse, folder: Path) -> Iterator[Start]:
+    started: list[AttributionService] = []
+
+    def start() -> AttributionService:
+        service = AttributionService(Settings(data=folder, redis_url=redis_url), PROGRAM, warehouse)
+        started.append(service)
+        service.start()
+        return service
+
+    yield start
+    for service in started:
+        service.stop()
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
+        time.sleep(0.02)
+
+
+def attributed(client: redis.Redis) -> int:
+    return int(client.hget(redis_keys.PROGRESS, "attributed") or 0)
+
+
+def earned(warehouse: Warehouse) -> int:
+    cents: int = warehouse.rows("select sum(amount_cents) as cents from ledger")[0]["cents"]
+    return cents
+
+
+def test_facts_become_ledger_lines(client: redis.Redis, warehouse: Warehouse, start: Start) -> None:
+    service = start()
+    assert service.wait_idle(PATIENCE)
+    assert service.is_ready and service.last_error is None
+    journal(client, *SALE, paid("p1", "l1", 2900, 4))
+    assert service.wait_idle(PATIENCE)
+    assert earned(warehouse) == 580
+    assert pipeline(client) == {"accepted": 5, "stored": 4, "duplicates": 1, "quarantined": 0, "pending": 0}
+    assert attributed(client) == 5
+    assert service.last_load is not None and service.last_load.stored == 4
+    assert service.facts_per_second > 0 and service.lag_ms == 0 and service.rounds == 1
+    service.stop()
+    assert not service.is_ready
+    journal(client, paid("p2", "l1", 1000, 5))
+    assert pipeline(client)["pending"] == 1
+    second = start()
+    assert second.wait_idle(PATIENCE)
+    assert earned(warehouse) == 780
+    assert attributed(client) == 6
+
+
+def test_what_was_attributed_survives_a_restart(client: redis.Redis, start: Start) -> None:
+    journal(client, *SALE)
+    first = start()
+    assert first.wait_idle(PATIENCE)
+    journal(client, *SALE)  # nothing new: no round, or one without lines
+    assert first.wait_idle(PATIENCE)
+    first.stop()
+    assert attributed(client) == 8
+    client.hset(redis_keys.PROGRESS, "attributed", "999")  # more than was ever loaded: from another life
+    assert start().wait_idle(PATIENCE)
+    assert attributed(client) == 8
+
+
+def test_clickhouse_away(
+    client: redis.Redis, warehouse: Warehouse, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = start()
+    assert service.wait_idle(PATIENCE)
+
+    def away(*_: object, **__: object) -> Any:
+        raise WarehouseUnavailable("ClickHouse does not answer: gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Warehouse, "insert", away)
+        journal(client, *SALE)
+        until(lambda: service.last_error is not None, "an error")
+        assert service.last_error == "ClickHouse does not answer: gone"
+        assert not service.is_ready
+        assert pipeline(client)["pending"] == 4
+    assert service.wait_idle(PATIENCE)
+    assert service.is_ready and service.last_error is None
+    assert earned(warehouse) == 580
+
+
+def test_loads_go_on_while_rounds_fail(
+    client: redis.Redis,
+    warehouse: Warehouse,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    working = service_module.run_round
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(service_module, "run_round", broken)
+    service = start()
+    journal(client, *SALE)
+    until(lambda: pipeline(client)["stored"] == 4, "the first load")
+    until(lambda: service.last_error is not None, "the round's failure")
+    assert service.last_error == "ZeroDivisionError: a mistake of ours"
+    journal(client, paid("p2", "l1", 1000, 5))
+    until(lambda: pipeline(client)["stored"] == 5, "a load after the failure")
+    assert service.is_ready and attributed(client) == 0
+    monkeypatch.setattr(service_module, "run_round", working)
+    assert service.wait_idle(PATIENCE)
+    assert earned(warehouse) == 780 and attributed(client) == 5
+    lines = [record.getMessage() for record in caplog.records if record.name == service_module.log.name]
+    assert any(line.startswith("attribution failed, again in 0.2 s: ZeroDivisionError") for line in lines)
+
+
+def test_a_lost_directory_is_rebuilt_by_itself(client: redis.Redis, start: Start) -> None:
+    service = start()
+    journal(client, *SALE)
+    assert service.wait_idle(PATIENCE)
+    client.flushall()
+    journal(client, paid("p2", "l1", 1000, 5))
+    until(lambda: client.hexists(redis_keys.PARTNERS, "A"), "the directory")
+    assert service.wait_idle(PATIENCE)
+    assert client.hget(redis_keys.PAYMENTS, "p1") == b"2900,0,0,0"
+    assert pipeline(client) == {"accepted": 5, "stored": 5, "duplicates": 0, "quarantined": 0, "pending": 0}
+    assert attributed(client) == 5
+
+
+def test_a_replayed_fact_gets_its_round(client: redis.Redis, warehouse: Warehouse, start: Start) -> None:
+    service = start()
+    broken = fact_row(paid("p1", "l1", 2900, 4)).encode().replace(b'"USD"', b"USD")
+    journal(client, *SALE[:3])
+    journal_bytes(client, redis_keys.FACT_JOURNAL, "facts", broken, 1)
+    assert service.wait_idle(PATIENCE)
+    assert earned(warehouse) == 0 and attributed(client) == 4
+    stores = ClientStores(warehouse, PROGRAM.data_centers)
+    quarantine = Quarantine(stores)
+    [item] = quarantine.listed()
+    quarantine.replay(client, [item.quarantine_id], {item.quarantine_id: fact_row(SALE[3]).encode()})
+    assert service.wait_idle(PATIENCE)
+    assert earned(warehouse) == 580
+    assert pipeline(client) == {"accepted": 4, "stored": 4, "duplicates": 0, "quarantined": 0, "pending": 0}
+    for store in stores.all()[1:]:
+        store.drop()
+        store.close()
+
+
+def test_a_rebuild_runs_between_steps(client: redis.Redis, warehouse: Warehouse, start: Start) -> None:
+    service = start()
+    journal(client, *SALE)
+    assert service.wait_idle(PATIENCE)
+    client.delete(redis_keys.PARTNERS)
+    warehouse.run("truncate table bindings")
+    said: list[str] = []
+    service.rebuild(said.append)
+    assert client.hexists(redis_keys.PARTNERS, "A")
+    assert warehouse.rows("select license_id, partner_id from bindings final") == [
+        {"license_id": "l1", "partner_id": "A"}
+    ]
+    assert "partners: 1 put back" in said and "bindings: rebuilt" in said
+    assert earned(warehouse) == 580
+    service.stop()
+    with pytest.raises(Unavailable):
+        service.rebuild(said.append)
+
+
+def test_redis_is_killed_and_comes_back(warehouse: Warehouse, tmp_path: Path) -> None:
+    socket = tmp_path / "redis.sock"
+
+    def run_redis() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [redis_server_path(), "--port", "0", "--unixsocket", str(socket), "--dir", str(tmp_path), "--save", "",
+             "--appendonly", "yes", "--appendfsync", "always"], stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        until(lambda: answers(client), "redis-server")
+        return process
+
+    def answers(client: redis.Redis) -> bool:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    client = redis.Redis(unix_socket_path=str(socket))
+    process = run_redis()
+    starts = starting(f"unix://{socket}", warehouse, tmp_path)
+    try:
+        service = next(starts)()
+        journal(client, *SALE)
+        assert service.wait_idle(PATIENCE)
+        journal(client, paid("p2", "l1", 1000, 5))
+        process.kill()
+        process.wait()
+        until(lambda: not service.is_ready, "the loss of Redis to be noticed")
+        assert "Redis" in (service.last_error or "")
+        process = run_redis()
+        assert service.wait_idle(PATIENCE)
+        assert service.is_ready
+        assert earned(warehouse) == 780
+        assert pipeline(client) == {"accepted": 5, "stored": 5, "duplicates": 0, "quarantined": 0, "pending": 0}
+    finally:
+        next(starts, None)
+        process.kill()
+        process.wait()
+        client.close()

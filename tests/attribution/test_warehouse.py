@@ -1,0 +1,147 @@
+"""The warehouse: the engine, its errors in our words, migrations that only go forward."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from attribution.migration import statements
+from attribution.warehouse import (
+    QueryFailed,
+    UnreadableRows,
+    Warehouse,
+    WarehouseUnavailable,
+    load_queries,
+    open_client_store,
+)
+from tracker.errors import SettingError, Unavailable
+
+AT = 1_736_251_200_123
+
+
+@pytest.fixture
+def bare(clickhouse_url: str) -> Iterator[Warehouse]:
+    """A database without a schema."""
+    opened = Warehouse.open(clickhouse_url, f"test_{uuid.uuid4().hex[:12]}")
+    yield opened
+    opened.drop()
+    opened.close()
+
+
+def test_values_come_back_as_they_went_in(bare: Warehouse) -> None:
+    bare.run("create table t (id UUID, at DateTime64(3, 'UTC'), name String, many Array(String), maybe Nullable(Int64))"
+             " engine = MergeTree order by id")  # fmt: skip
+    name = str(uuid.uuid4())
+    nasty = "tab\t quote' \\ back\n line {x:String} ünï 😀"
+    bare.insert("t", ["id", "at", "name", "many", "maybe"], [[name, AT, nasty, [nasty, ""], None]])
+    query = "select id, toUnixTimestamp64Milli(at) as at, name, many, maybe from t where name = {name:String}"
+    assert bare.rows(query, name=nasty) == [{"id": name, "at": AT, "name": nasty, "many": [nasty, ""], "maybe": None}]
+    assert bare.rows(query, name="other") == []
+    assert len(bare.rows("select id from t where has({names:Array(String)}, name)", names=[nasty, "x"])) == 1
+    assert len(bare.rows("-- a comment; with a semicolon\nselect id from t where id = {id:UUID}", id=name)) == 1
+    bare.insert("t", ["id"], [])
+    bare.insert_bytes("t", ["id"], b"", "TSV")
+
+
+def test_raw_rows_are_taken_whole_or_not_at_all(bare: Warehouse) -> None:
+    bare.run("create table t (id UInt32, name String) engine = Memory")
+    many = b"".join(b"%d\tname\n" % i for i in range(200_000))
+    with pytest.raises(UnreadableRows, match="Cannot parse"):
+        bare.insert_bytes("t", ["id", "name"], many + b"x\tname\n", "TSV")
+    assert bare.rows("select count() as n from t") == [{"n": 0}]
+    bare.insert_bytes("t", ["id", "name"], many, "TSV")
+    bare.insert_bytes("t", ["id", "name"], b'{"id":1,"extra":[1],"name":"a"}\n{"name":null,"id":2}\n', "JSONEachRow")
+    assert bare.rows("select count() as n from t") == [{"n": 200_002}]
+
+
+def test_refused_statements_are_told_from_an_absent_clickhouse(bare: Warehouse, tmp_path: Path) -> None:
+    for broken in ("selec 1", "select * from nothing", "select {missing:UInt8}"):
+        with pytest.raises(QueryFailed):
+            bare.rows(broken)
+    with pytest.raises(WarehouseUnavailable, match=r"127\.0\.0\.1:1"):
+        Warehouse.open("http://someone:secret-word@127.0.0.1:1")
+    try:
+        Warehouse.open("http://someone:secret-word@127.0.0.1:1")
+    except Unavailable as error:
+        assert "secret-word" not in str(error)
+    with pytest.raises(WarehouseUnavailable, match="embedded"):
+        Warehouse.open(f"chdb://{tmp_path}/another")
+    with pytest.raises(ValueError, match="name"):
+        bare.sibling("no; drop")
+
+
+def test_threads_and_siblings_have_clients_of_their_own(bare: Warehouse) -> None:
+    sibling = bare.sibling(f"{bare.database}_other")
+    bare.run("create table t (n UInt8) engine = Memory")
+    sibling.run("create table t (n UInt8) engine = Memory")
+    sibling.insert("t", ["n"], [[7]])
+    seen: list[tuple[int, int]] = []
+
+    def work(number: int) -> None:
+        bare.insert("t", ["n"], [[number]])
+        seen.append((bare.rows("select count() as n from t")[0]["n"] > 0, sibling.rows("select n from t")[0]["n"]))
+
+    threads = [threading.Thread(target=work, args=[number]) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [(True, 7)] * 6
+    assert bare.rows("select sum(n) as n from t") == [{"n": 15}]
+    bare.close()
+    assert bare.rows("select sum(n) as n from t") == [{"n": 15}]
+    sibling.drop()
+    sibling.close()
+
+
+def test_migrations_run_once_and_in_order(bare: Warehouse, tmp_path: Path) -> None:
+    (tmp_path / "002_b.sql").write_text("-- b; two\ninsert into t values (2);\ninsert into t values (3);\n")
+    (tmp_path / "001_a.sql").write_text("create table if not exists t (n UInt8) engine = MergeTree order by n;")
+    bare.migrate(tmp_path)
+    bare.migrate(tmp_path)
+    (tmp_path / "003_c.sql").write_text("insert into t values (4)")
+    bare.migrate(tmp_path)
+    assert [row["n"] for row in bare.rows("select n from t order by n")] == [2, 3, 4]
+    assert len(bare.rows("select file from schema_versions")) == 3
+    (tmp_path / "003_c.sql").unlink()
+    with pytest.raises(SettingError, match="newer"):
+        bare.migrate(tmp_path)
+
+
+def test_a_migration_that_died_is_repeated(bare: Warehouse, tmp_path: Path) -> None:
+    path = tmp_path / "001_a.sql"
+    path.write_text("create table if not exists t (n UInt8) engine = MergeTree order by n;\nselec;")
+    with pytest.raises(QueryFailed):
+        bare.migrate(tmp_path)
+    path.write_text("create table if not exists t (n UInt8) engine = MergeTree order by n;\n")
+    bare.migrate(tmp_path)
+
+
+def test_the_schema_can_be_repeated(warehouse: Warehouse) -> None:
+    """A crash between a file's last statement and its record repeats the file."""
+    folder = Path(__file__).parents[2] / "attribution" / "schema"
+    for path in [*sorted(folder.glob("*.sql")), *sorted((folder / "clients").glob("*.sql"))]:
+        for statement in statements(path.read_text()):
+            assert " if not exists " in statement or "if exists" in statement, f"{path.name}: {statement[:80]}"
+    warehouse.run("truncate table schema_versions")
+    warehouse.migrate()
+
+
+def test_a_client_store_is_a_database_of_its_own(warehouse: Warehouse) -> None:
+    store = open_client_store(warehouse, "eu-west3")
+    assert store.database == f"{warehouse.database}_eu_west3"
+    assert store.rows("select * from clients") == []
+    with pytest.raises(QueryFailed):
+        warehouse.rows("select * from clients")
+    store.drop()
+    store.close()
+
+
+def test_queries_are_loaded_by_name(tmp_path: Path) -> None:
+    (tmp_path / "one.sql").write_text("-- one\nselect 1;\n")
+    (tmp_path / "notes.txt").write_text("no")
+    assert load_queries(tmp_path) == {"one": "-- one\nselect 1"}
