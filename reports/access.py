@@ -1,0 +1,110 @@
+"""Who may do what. Calls of the API take a bearer token; pages take a session cookie, never the other way round.
+
+A partner who asks for what is not theirs gets 404, whether it exists or not; another scope that may not use a
+call gets 403.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import Response
+
+from reports import sessions
+from reports.room import Room, room_of
+from tracker.errors import Forbidden, NotFound, Unauthorized
+
+ADMIN = ("admin",)
+MARKETING = ("admin", "marketing")
+PARTNER = ("partner",)
+ANY_PAGE = sessions.PAGE_SCOPES
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who asks. `partner_id` is empty unless the scope is `partner`; `session` is None for calls of the API."""
+
+    scope: str
+    partner_id: str
+    session: sessions.Session | None = None
+
+
+Handler = Callable[[Room, Viewer, Request], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def call(handler: Handler, scopes: tuple[str, ...]) -> Endpoint:
+    """`handler` as an endpoint of the API that bearers of these scopes may use."""
+
+    async def endpoint(request: Request) -> Response:
+        room = room_of(request)
+        viewer = await _bearer(room, request)
+        _allow(viewer, scopes)
+        return await handler(room, viewer, request)
+
+    return endpoint
+
+
+def page(handler: Handler, scopes: tuple[str, ...]) -> Endpoint:
+    """`handler` as a page for people signed in with these scopes."""
+
+    async def endpoint(request: Request) -> Response:
+        room = room_of(request)
+        viewer = await signed_in(room, request)
+        if viewer is None:
+            raise Unauthorized("Sign in to see this page.")
+        _allow(viewer, scopes)
+        request.state.viewer = viewer
+        return await handler(room, viewer, request)
+
+    return endpoint
+
+
+async def signed_in(room: Room, request: Request) -> Viewer | None:
+    """Who is signed in by the session cookie, or None."""
+    cookie = request.cookies.get(sessions.COOKIE, "")
+    session = sessions.read_session(room.secret, cookie, room.now_ms()) if cookie else None
+    if session is None or not await sessions.is_live(room.redis, session, room.settings.admin_token):
+        return None
+    return Viewer(session.scope, session.partner_id, session)
+
+
+async def read_form(room: Room, viewer: Viewer, request: Request) -> FormData:
+    """The fields of a posted form. Raises Forbidden unless one of our own pages sent it."""
+    refuse_foreign_post(room, request)
+    form = await request.form(max_files=0, max_fields=50)
+    expected = sessions.csrf_token(room.secret, viewer.session) if viewer.session else ""
+    if not expected or not hmac.compare_digest(str(form.get("csrf", "")).encode(), expected.encode()):
+        raise Forbidden("This form is out of date. Go back, reload the page and send it again.")
+    return form
+
+
+def refuse_foreign_post(room: Room, request: Request) -> None:
+    """Raises Forbidden when the browser says that another site sent the form."""
+    origin = request.headers.get("origin")
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    # A proxy may have changed the Host header; the app's public address is ours in any case.
+    own = {request.headers.get("host"), urlsplit(room.settings.app_url).netloc}
+    if site not in ("same-origin", "none") or (origin and urlsplit(origin).netloc not in own):
+        raise Forbidden("This form came from another site.")
+
+
+async def _bearer(room: Room, request: Request) -> Viewer:
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    token = await room.tokens.verify(credential.strip()) if scheme.lower() == "bearer" else None
+    if token is None:
+        raise Unauthorized("Send a valid token: Authorization: Bearer <token>")
+    return Viewer(token.scope, token.partner_id)
+
+
+def _allow(viewer: Viewer, scopes: tuple[str, ...]) -> None:
+    if viewer.scope in scopes:
+        return
+    if viewer.scope == "partner":
+        raise NotFound("There is nothing here for you.")
+    raise Forbidden(f"This is for {' or '.join(scopes)}; you are signed in as {viewer.scope}.")

@@ -1,0 +1,115 @@
+"""The app: routes, middleware and error handlers, each as a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import anyio
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from attribution.warehouse import Warehouse
+from reports import health, sign_in
+from reports.access import ADMIN, ANY_PAGE, MARKETING, PARTNER, call, page
+from reports.admin import pages as admin
+from reports.calls import CALLS
+from reports.marketing import pages as marketing
+from reports.openapi import docs, openapi
+from reports.pages import SECURITY_HEADERS, STATIC
+from reports.partner_app import pages as partner
+from reports.problems import HANDLERS
+from reports.room import MAX_QUERIES_AT_ONCE, AttributionState, Room
+from tracker.program import Program
+from tracker.settings import Settings
+from tracker.tokens import Tokens
+
+MAX_BODY_BYTES = 65_536
+
+# What a partner sees, and an administrator who looks at a partner: the same pages under two paths.
+PARTNER_PAGES = (
+    ("/", partner.overview),
+    ("/links", partner.links),
+    ("/clicks", partner.clicks),
+    ("/licenses", partner.licenses),
+    ("/licenses/{license_id}", partner.license),
+    ("/commissions", partner.commissions),
+    ("/commissions/{entry_id}", partner.chain),
+    ("/commissions/{entry_id}/fragment", partner.chain_fragment),
+)
+
+ROUTES: list[BaseRoute] = [
+    Route("/", sign_in.sign_in_page),
+    Route("/", sign_in.take_credentials, methods=["POST"]),
+    Route("/sign-in", sign_in.follow_link),
+    Route("/sign-out", page(sign_in.sign_out, ANY_PAGE), methods=["POST"]),
+    Route("/health/live", health.live),
+    Route("/health/ready", health.ready),
+    Route("/metrics", health.metrics),
+    Route("/openapi.json", openapi),
+    Route("/docs", docs),
+    *(Route(one.path, call(one.handler, one.scopes), methods=[one.method]) for one in CALLS),
+    *(Route(f"/partner{path}", page(handler, PARTNER)) for path, handler in PARTNER_PAGES),
+    *(Route(f"/admin/partners/{{partner_id}}{path}", page(handler, ADMIN)) for path, handler in PARTNER_PAGES),
+    Route("/admin/", page(admin.health, ADMIN)),
+    Route("/admin/partners", page(admin.partners, ADMIN)),
+    Route("/admin/licenses", page(admin.find_license, ADMIN)),
+    Route("/admin/licenses/{license_id}", page(admin.license, ADMIN)),
+    Route("/admin/commissions", page(admin.commissions, ADMIN)),
+    Route("/admin/commissions/{entry_id}", page(admin.chain, ADMIN)),
+    Route("/admin/tokens", page(admin.tokens, ADMIN)),
+    Route("/admin/tokens", page(admin.change_tokens, ADMIN), methods=["POST"]),
+    Route("/marketing/", page(marketing.funnel_page, MARKETING)),
+    Route("/marketing/funnel", page(marketing.funnel_page, MARKETING)),
+    Route("/marketing/funnel.csv", page(marketing.funnel_csv, MARKETING)),
+    Mount("/static", StaticFiles(directory=STATIC)),
+]
+
+
+class SecurityHeaders:
+    """ASGI middleware that puts the security headers on every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+MIDDLEWARE = [
+    Middleware(health.RequestCounts),
+    Middleware(SecurityHeaders),
+]
+
+
+def create_app(
+    settings: Settings,
+    program: Program,
+    redis: Redis,
+    warehouse: Warehouse,
+    tokens: Tokens,
+    secret: bytes,
+    attribution: AttributionState | None,
+    now_ms: Callable[[], int],
+) -> Starlette:
+    """The app on stores that are connected already. `attribution` is None where it runs in another process."""
+    app = Starlette(
+        routes=ROUTES, middleware=MIDDLEWARE, exception_handlers=HANDLERS, max_body_size=MAX_BODY_BYTES
+    )
+    limiter = anyio.CapacityLimiter(MAX_QUERIES_AT_ONCE)
+    app.state.room = Room(settings, program, redis, warehouse, tokens, secret, attribution, now_ms, limiter)
+    app.state.request_counts = Counter[str]()
+    app.state.request_seconds = 0.0
+    return app

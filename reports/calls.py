@@ -1,0 +1,178 @@
+"""The API of the app as one table: what may be called, by whom, with what. Routes and `/openapi.json` come from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reports.access import ADMIN, MARKETING, PARTNER, Handler
+from reports.admin import api as admin
+from reports.marketing.funnel import GROUPINGS, funnel_call
+from reports.partner_app import api as partner
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query parameter. `choices` are all its values where they are few; `most` is a limit's."""
+
+    name: str
+    about: str
+    choices: tuple[str, ...] = ()
+    most: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the API. `path` is Starlette's; `body` and `answer` map fields to what they hold."""
+
+    method: str
+    path: str
+    handler: Handler
+    scopes: tuple[str, ...]
+    tag: str
+    summary: str
+    parameters: tuple[Parameter, ...] = ()
+    body: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+    answer: Mapping[str, str] = field(default_factory=dict)
+    is_list: bool = False
+    """The answer is `{"items": [answer, …], "next_cursor"}`."""
+    has_csv: bool = False
+
+
+CURSOR = Parameter("cursor", "next_cursor of the page before; the newest page without it")
+DATE_FROM = Parameter("date_from", "Start, inclusive: a date or an RFC 3339 time")
+DATE_TO = Parameter("date_to", "End, exclusive; a bare date means the end of that day")
+PARTNER_ID = Parameter("partner_id", "One partner only")
+LICENSE_ID = Parameter("license_id", "One license only")
+PAYMENT_ID = Parameter("payment_id", "One payment only")
+
+
+def limit(most: int) -> Parameter:
+    return Parameter("limit", f"Rows of a page, 1 to {most}; 100 without it", most=most)
+
+
+TOKEN = {
+    "token": "the secret, shown this once",
+    "id": "number",
+    "scope": "text",
+    "label": "text",
+    "created_at": "time",
+}
+LISTED_TOKEN = {name: about for name, about in TOKEN.items() if name != "token"}
+LINE = {
+    "entry_id": "text",
+    "posted_at": "time when the line was written",
+    "occurred_at": "time of the money event that the line belongs to",
+    "partner_id": "who earned it",
+    "tier": "1 or 2",
+    "kind": "commission, refund, chargeback, chargeback_won or correction",
+    "payment_id": "text; null in a partner's own second-tier lines",
+    "license_id": "text; null in a partner's own second-tier lines",
+    "referred_partner_id": "second tier: the partner whose license paid; else null",
+    "product": "text",
+    "basis_cents": "number that the percent is taken of",
+    "percent": "number",
+    "amount_cents": "number",
+    "currency": "text",
+    "reason": "why a correction was needed; else null",
+}
+CHAIN = {
+    "entry_id": "text",
+    "is_blocked": "whether the line is on hold",
+    "steps": "list from the payment back to the recruiter; `step` is payment, license, signup, click, partner, join "
+    "or recruiter",
+}
+
+CALLS: tuple[Call, ...] = (
+    Call(
+        "GET", "/v2/partners/commissions", partner.list_commissions, PARTNER, "Partner",
+        "Your commission lines, newest money event first.",
+        (Parameter("tier", "One tier only; 0 for both", ("0", "1", "2")), LICENSE_ID, PAYMENT_ID, DATE_FROM, DATE_TO,
+         CURSOR, limit(partner.MAX_ROWS)),
+        answer=LINE, is_list=True,
+    ),
+    Call(
+        "GET", "/v2/partners/commissions/{entry_id}/chain", partner.commission_chain, PARTNER, "Partner",
+        "Why a commission line of yours is there, step by step.", answer=CHAIN,
+    ),
+    Call(
+        "GET", "/v2/admin/partners", admin.list_partners, ADMIN, "Admin", "Partners, newest first.",
+        (Parameter("search", "Part of the Partner ID, name or e-mail"), CURSOR, limit(admin.MAX_ROWS)),
+        answer={"partner_id": "text", "name": "text", "email": "text", "recruiter_id": "text or null",
+                "status": "active or suspended", "joined_at": "time"},
+        is_list=True,
+    ),
+    Call(
+        "GET", "/v2/admin/partners/{partner_id}/tokens", admin.list_partner_tokens, ADMIN, "Admin",
+        "A partner's active tokens, without their secrets.", answer=LISTED_TOKEN, is_list=True,
+    ),
+    Call(
+        "POST", "/v2/admin/partners/{partner_id}/tokens", admin.create_partner_token, ADMIN, "Admin",
+        "Make a token for a partner.", body={"label": "1–100 characters, unlike the partner's other labels"},
+        status=201, answer=TOKEN,
+    ),
+    Call(
+        "DELETE", "/v2/admin/partners/{partner_id}/tokens/{token_id:int}", admin.revoke_partner_token, ADMIN, "Admin",
+        "Make a partner's token stop working.", status=204,
+    ),
+    Call(
+        "GET", "/v2/admin/service-tokens", admin.list_service_tokens, ADMIN, "Admin",
+        "Active tokens of programs, marketing and finance, without their secrets.", answer=LISTED_TOKEN, is_list=True,
+    ),
+    Call(
+        "POST", "/v2/admin/service-tokens", admin.create_service_token, ADMIN, "Admin", "Make a token.",
+        body={"label": "1–100 characters, unlike the other labels of the scope",
+              "scope": f"one of {', '.join(admin.SERVICE_SCOPES)}"},
+        status=201, answer=TOKEN,
+    ),
+    Call(
+        "DELETE", "/v2/admin/service-tokens/{token_id:int}", admin.revoke_service_token, ADMIN, "Admin",
+        "Make a token stop working.", status=204,
+    ),
+    Call(
+        "GET", "/v2/admin/licenses/{license_id}/attribution", admin.license_attribution, ADMIN, "Admin",
+        "Whose a license is, by which rule, and why each click of the visitor won or lost.",
+        answer={"license_id": "text", "partner_id": "text or null", "recruiter_id": "text or null", "reason": "text",
+                "rule": "text", "rule_text": "text", "product": "text", "started_at": "time",
+                "origin": "text, signup or solution", "payment_origin": "text, client or partner",
+                "is_blocked": "whether its commission is on hold",
+                "candidates": "list of {click_id, clicked_at, partner_id, counted, refused}"},
+    ),
+    Call(
+        "GET", "/v2/admin/commissions", admin.list_commissions, ADMIN, "Admin",
+        "Commission lines of everyone, newest money event first.",
+        (PARTNER_ID, LICENSE_ID, PAYMENT_ID, DATE_FROM, DATE_TO, CURSOR, limit(admin.MAX_ROWS)),
+        answer=LINE, is_list=True,
+    ),
+    Call(
+        "GET", "/v2/admin/commissions/{entry_id}/chain", admin.commission_chain, ADMIN, "Admin",
+        "Why a commission line is there, step by step.", answer=CHAIN,
+    ),
+    Call(
+        "POST", "/v2/admin/audit", admin.run_audit, ADMIN, "Admin",
+        "Recompute every commission line from the raw facts and compare to the cent.",
+        answer={"is_clean": "whether the ledger is what the rules give", "round": "number", "through_load": "number",
+                "lines": "number of lines compared", "difference_count": "number", "differences": "list, in cents",
+                "finding_counts": "findings by kind", "findings": "list of {kind, subject, detail}"},
+    ),
+    Call(
+        "GET", "/v2/admin/quarantine", admin.list_quarantine, ADMIN, "Admin",
+        "What could not be understood, with its bytes and the reason, newest first.", (CURSOR, limit(admin.MAX_ROWS)),
+        answer={"quarantine_id": "text", "stream": "text", "entry_id": "text", "field": "text", "line": "number",
+                "facts": "number of accepted facts that these bytes stand for", "text": "the bytes as text",
+                "bytes_base64": "text, the bytes", "reason": "text", "quarantined_at": "time"},
+        is_list=True,
+    ),
+    Call(
+        "GET", "/v2/reports/funnel", funnel_call, MARKETING, "Marketing",
+        "The funnel: a cohort of clicks and how far the licenses that they won have come.",
+        (DATE_FROM, DATE_TO, Parameter("product", "Clicks that led to this product"), PARTNER_ID,
+         Parameter("campaign", "Clicks of this campaign (slug)"), Parameter("country", "Two letters, ISO 3166-1"),
+         Parameter("device", "Clicks from this kind of device"),
+         Parameter("group_by", "One item per value", GROUPINGS), Parameter("format", "json or csv", ("json", "csv"))),
+        answer={"group": "text", "clicks": "number", "visitors": "number", "trials": "number", "qualified": "number",
+                "card_added": "number", "paid": "number", "expired": "number", "revenue_cents": "number"},
+        is_list=True, has_csv=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,107 @@
+"""Health and metrics of the app, for load balancers and Prometheus. They take no token and show nothing personal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from time import perf_counter
+
+import anyio
+from redis.exceptions import RedisError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reports.room import Room, room_of
+from tracker.errors import Unavailable
+from tracker.pipeline import read_pipeline
+
+CHECK_SECONDS = 5.0
+
+
+async def live(request: Request) -> Response:
+    """`GET /health/live`: the process answers."""
+    return JSONResponse({"status": "live"})
+
+
+async def ready(request: Request) -> Response:
+    """`GET /health/ready`: 200 when both stores and attribution are there, else 503 that names what is not."""
+    room = room_of(request)
+    stores = await check_stores(room)
+    if room.attribution is not None:
+        stores["attribution"] = room.attribution.is_ready
+    missing = [name for name, is_there in stores.items() if not is_there]
+    if missing:
+        return JSONResponse({"status": "not ready", "missing": missing}, 503, {"Retry-After": "1"})
+    return JSONResponse({"status": "ready"})
+
+
+async def check_stores(room: Room) -> dict[str, bool]:
+    """Which stores answer within five seconds: `redis`, `clickhouse`."""
+    found = {"redis": False, "clickhouse": False}
+    with anyio.move_on_after(CHECK_SECONDS):
+        with suppress(RedisError):
+            found["redis"] = bool(await room.redis.ping())
+        with suppress(Unavailable):
+            found["clickhouse"] = bool(await room.rows("alive"))
+    return found
+
+
+class RequestCounts:
+    """ASGI middleware that counts answers by status class and sums the time they took."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        counts: Counter[str] = scope["app"].state.request_counts
+        began = perf_counter()
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                counts[f"{message['status'] // 100}xx"] += 1
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counting)
+        except Exception:
+            counts["5xx"] += 1
+            raise
+        finally:
+            scope["app"].state.request_seconds += perf_counter() - began
+
+
+async def metrics(request: Request) -> Response:
+    """`GET /metrics`: Prometheus text."""
+    room = room_of(request)
+    state = request.app.state
+    stores = await check_stores(room)
+    lines = [
+        "# HELP lasttouch_app_requests_total Answers of the app by status class.",
+        "# TYPE lasttouch_app_requests_total counter",
+        *(f'lasttouch_app_requests_total{{status="{name}"}} {n}' for name, n in sorted(state.request_counts.items())),
+        "# HELP lasttouch_app_request_seconds_total Time spent answering.",
+        "# TYPE lasttouch_app_request_seconds_total counter",
+        f"lasttouch_app_request_seconds_total {state.request_seconds:.6f}",
+        "# HELP lasttouch_store_up Whether a store answers.",
+        "# TYPE lasttouch_store_up gauge",
+        *(f'lasttouch_store_up{{store="{name}"}} {int(is_up)}' for name, is_up in stores.items()),
+    ]
+    if stores["redis"]:
+        pipeline = await read_pipeline(room.redis, room.settings.spool)
+        lines += ["# HELP lasttouch_facts Facts by where they are.", "# TYPE lasttouch_facts gauge"]
+        lines += [f'lasttouch_facts{{at="{name}"}} {int(value)}' for name, value in pipeline.document().items()]
+    progress = await room.row("alive") if stores["clickhouse"] else None
+    if progress:
+        lines += [
+            "# HELP lasttouch_ledger_lines_total Ledger lines published.",
+            "# TYPE lasttouch_ledger_lines_total counter",
+            f"lasttouch_ledger_lines_total {progress['lines']}",
+            "# HELP lasttouch_attribution_round The newest published round.",
+            "# TYPE lasttouch_attribution_round gauge",
+            f"lasttouch_attribution_round {progress['round']}",
+        ]
+    return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")

@@ -1,0 +1,1 @@
+"""What marketing uses: the funnel, as JSON, CSV and a page."""

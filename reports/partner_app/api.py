@@ -1,0 +1,39 @@
+"""A partner's commission lines and their chains over the API, with R20 applied."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from reports.access import Viewer
+from reports.commissions import LineFilter, line_document, partner_lines_page
+from reports.explanations import partner_chain
+from reports.filters import one_of, read_query
+from reports.paging import read_cursor, read_limit
+from reports.periods import read_period
+from reports.room import Room
+from tracker.errors import NotFound
+
+MAX_ROWS = 500
+
+
+async def list_commissions(room: Room, viewer: Viewer, request: Request) -> Response:
+    names = ("license_id", "payment_id", "tier", "date_from", "date_to", "cursor", "limit")
+    values = read_query(request, names)
+    wanted = LineFilter(
+        partner_id=viewer.partner_id,
+        license_id=values["license_id"],
+        payment_id=values["payment_id"],
+        tier=int(one_of("tier", values["tier"], ("0", "1", "2"))),
+        period=read_period(values["date_from"], values["date_to"]),
+    )
+    page = await partner_lines_page(room, wanted, read_cursor(values["cursor"]), read_limit(values["limit"], MAX_ROWS))
+    return JSONResponse({"items": [line_document(row) for row in page.rows], "next_cursor": page.next_cursor})
+
+
+async def commission_chain(room: Room, viewer: Viewer, request: Request) -> Response:
+    entry_id = request.path_params["entry_id"]
+    document = await partner_chain(room, viewer.partner_id, entry_id)
+    if document is None:
+        raise NotFound("There is no such commission line among yours.")
+    return JSONResponse(document)

@@ -1,0 +1,157 @@
+"""The Partner App's pages, for the partner themself and, with the same templates, for administrators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from reports import pages
+from reports.access import Viewer
+from reports.commissions import LineFilter, partner_line, partner_lines_page
+from reports.explanations import license_payments, partner_chain
+from reports.filters import one_of, read_query
+from reports.paging import TOP, Page, read_cursor
+from reports.partner_app.chain_words import chain_words
+from reports.partner_app.clicks import clicks_page
+from reports.partner_app.licenses import licenses_page, partner_license
+from reports.partner_app.overview import read_balance, read_last_days
+from reports.partners import Partner, find_partner
+from reports.periods import read_period
+from reports.room import Room
+from tracker.errors import NotFound
+from tracker.ids import is_caller_id
+
+ROWS_PER_PAGE = 50
+TABS = (
+    ("/", "Overview"),
+    ("/links", "Links"),
+    ("/clicks", "Clicks"),
+    ("/licenses", "Licenses"),
+    ("/commissions", "Commission"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose pages these are, and the path that they start with."""
+
+    partner: Partner
+    base: str
+
+
+async def overview(room: Room, viewer: Viewer, request: Request) -> Response:
+    subject = await _subject(room, viewer, request)
+    partner_id = subject.partner.partner_id
+    return await _show(
+        request,
+        subject,
+        "partner/overview.html",
+        balance=await read_balance(room, partner_id),
+        last=await read_last_days(room, partner_id),
+        newest=await partner_lines_page(room, LineFilter(partner_id=partner_id), TOP, 5),
+    )
+
+
+async def links(room: Room, viewer: Viewer, request: Request) -> Response:
+    subject = await _subject(room, viewer, request)
+    partner, tracker = subject.partner, room.settings.tracker_url
+    rows = [
+        {
+            "product": product,
+            "direct": f"{tracker}/a/{partner.partner_id}"
+            + ("" if product.key == room.program.default_product else f"/{product.key}"),
+            "short": f"{tracker}/{partner.links[product.key]}" if product.key in partner.links else "",
+            "long": f"{product.url}?{urlencode({'a': partner.partner_id, 'utm_source': 'PP'})}",
+        }
+        for product in room.program.products.values()
+    ]
+    return await _show(request, subject, "partner/links.html", links=rows)
+
+
+async def clicks(room: Room, viewer: Viewer, request: Request) -> Response:
+    subject = await _subject(room, viewer, request)
+    after = read_cursor(read_query(request, ("cursor",))["cursor"])
+    page = await clicks_page(room, subject.partner, after, ROWS_PER_PAGE)
+    return await _show(request, subject, "partner/clicks.html", page=page, older=_older(request, page))
+
+
+async def licenses(room: Room, viewer: Viewer, request: Request) -> Response:
+    subject = await _subject(room, viewer, request)
+    after = read_cursor(read_query(request, ("cursor",))["cursor"])
+    page = await licenses_page(room, subject.partner.partner_id, after, ROWS_PER_PAGE)
+    return await _show(request, subject, "partner/licenses.html", page=page, older=_older(request, page))
+
+
+async def license(room: Room, viewer: Viewer, request: Request) -> Response:
+    """Why a license earned what it did, payment by payment."""
+    subject = await _subject(room, viewer, request)
+    partner_id, license_id = subject.partner.partner_id, request.path_params["license_id"]
+    found = await partner_license(room, partner_id, license_id) if is_caller_id(license_id) else None
+    if found is None:
+        raise NotFound("There is no such license among yours.")
+    payments = await license_payments(room, license_id)
+    return await _show(request, subject, "partner/license.html", license=found, payments=payments)
+
+
+async def commissions(room: Room, viewer: Viewer, request: Request) -> Response:
+    subject = await _subject(room, viewer, request)
+    values = read_query(request, ("tier", "date_from", "date_to", "cursor"))
+    wanted = LineFilter(
+        partner_id=subject.partner.partner_id,
+        tier=int(one_of("tier", values["tier"], ("0", "1", "2"))),
+        period=read_period(values["date_from"], values["date_to"]),
+    )
+    page = await partner_lines_page(room, wanted, read_cursor(values["cursor"]), ROWS_PER_PAGE)
+    balance = await read_balance(room, subject.partner.partner_id)
+    older = _older(request, page)
+    return await _show(
+        request, subject, "partner/commissions.html", page=page, older=older, values=values, balance=balance
+    )
+
+
+async def chain(room: Room, viewer: Viewer, request: Request) -> Response:
+    """A line and its chain, as a page of its own: what the list unfolds, for browsers without JavaScript."""
+    return await _chain(room, viewer, request, "partner/chain.html")
+
+
+async def chain_fragment(room: Room, viewer: Viewer, request: Request) -> Response:
+    """The chain alone, for the list to unfold."""
+    return await _chain(room, viewer, request, "partner/chain_fragment.html")
+
+
+async def _chain(room: Room, viewer: Viewer, request: Request, template: str) -> Response:
+    subject = await _subject(room, viewer, request)
+    partner_id, entry_id = subject.partner.partner_id, request.path_params["entry_id"]
+    line = await partner_line(room, partner_id, entry_id)
+    document = await partner_chain(room, partner_id, entry_id) if line else None
+    if line is None or document is None:
+        raise NotFound("There is no such commission line among yours.")
+    return await _show(request, subject, template, line=line, steps=chain_words(document, room.program))
+
+
+async def _subject(room: Room, viewer: Viewer, request: Request) -> Subject:
+    """The partner themself, or the one whom an administrator looks at."""
+    is_own = viewer.scope == "partner"
+    partner_id = viewer.partner_id if is_own else request.path_params["partner_id"]
+    partner = await find_partner(room, partner_id) if is_caller_id(partner_id) else None
+    if partner is None:
+        raise NotFound("There is no such partner.")
+    return Subject(partner, "/partner" if is_own else f"/admin/partners/{partner_id}")
+
+
+def _older(request: Request, page: Page) -> str:
+    """The query of the next page, with the filters of this one; empty on the last."""
+    if page.next_cursor is None:
+        return ""
+    kept = {name: value for name, value in request.query_params.items() if value and name != "cursor"}
+    return urlencode({**kept, "cursor": page.next_cursor})
+
+
+async def _show(request: Request, subject: Subject, template: str, **values: Any) -> HTMLResponse:
+    is_first = not request.query_params.get("cursor")
+    values.update(partner=subject.partner, base=subject.base, tabs=TABS, is_first=is_first)
+    return await pages.show(request, template, **values)

@@ -1,0 +1,46 @@
+"""The process of the app, alone or together with attribution (an embedded ClickHouse has one process only)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.applications import Starlette
+
+from attribution.process import open_stores, run_attribution
+from reports.app import create_app
+from reports.maintenance_calls import maintenance_routes
+from tracker.errors import SettingError
+from tracker.program import load_program
+from tracker.serving import LateApp
+from tracker.settings import Settings
+from tracker.tokens import Tokens
+
+
+def reports_app(settings: Settings, with_attribution: bool) -> LateApp:
+    """The app, made when the server starts. The settings have the admin token; raises SettingError without one."""
+    admin_token = settings.admin_token
+    if admin_token is None:
+        raise SettingError("the app needs an admin token")
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Starlette]:
+        program = load_program(settings.program_path)
+        async with AsyncExitStack() as stack:
+            stores = await stack.enter_async_context(open_stores(settings))
+            attribution = None
+            if with_attribution:
+                attribution = await stack.enter_async_context(run_attribution(settings, program, stores))
+            tokens = Tokens(stores.redis, admin_token)
+            redis, warehouse, secret = stores.redis, stores.warehouse, stores.secret
+            app = create_app(settings, program, redis, warehouse, tokens, secret, attribution, now_ms)
+            app.router.routes.extend(maintenance_routes(attribution))
+            yield app
+
+    return LateApp(opened)
+
+
+def now_ms() -> int:
+    """The clock, at the edge: milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

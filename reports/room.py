@@ -1,0 +1,66 @@
+"""The reports room: what every call and page of the app needs, wired once at start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+from redis.asyncio import Redis
+from starlette.requests import Request
+
+from attribution.warehouse import Warehouse, load_queries
+from tracker.program import Program
+from tracker.settings import Settings
+from tracker.tokens import Tokens
+
+T = TypeVar("T")
+
+QUERIES = load_queries(Path(__file__).parent / "queries")
+MAX_QUERIES_AT_ONCE = 4  # queries use all cores; more at once only wait on each other
+
+
+class AttributionState(Protocol):
+    """What the app asks of attribution when it runs in the same process."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether loader and rounds are at work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The app's wiring. `now_ms` is the clock; `attribution` is None where it runs in another process."""
+
+    settings: Settings
+    program: Program
+    redis: Redis
+    warehouse: Warehouse
+    tokens: Tokens
+    secret: bytes
+    attribution: AttributionState | None
+    now_ms: Callable[[], int]
+    queries_at_once: anyio.CapacityLimiter
+
+    async def rows(self, query: str, **params: Any) -> list[dict[str, Any]]:
+        """Rows of a named query of reports/queries. The engine blocks, so it runs in a thread."""
+        return await self.in_thread(partial(self.warehouse.rows, QUERIES[query], **params))
+
+    async def row(self, query: str, **params: Any) -> dict[str, Any] | None:
+        """The only row of a named query, or None."""
+        found = await self.rows(query, **params)
+        return found[0] if found else None
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """The result of blocking work on the warehouse."""
+        return await anyio.to_thread.run_sync(work, limiter=self.queries_at_once)
+
+
+def room_of(request: Request) -> Room:
+    """The room that a request is answered in."""
+    found: Room = request.app.state.room
+    return found

@@ -1,0 +1,151 @@
+"""A real browser: signing in, copying, unfolding a chain, with and without JavaScript, and how pages fit a phone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from running_app import ADMIN_TOKEN, App
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", "--no-first-run"]  # fmt: skip
+PAGES = {
+    "P": ("/partner/", "/partner/links", "/partner/clicks", "/partner/licenses", "/partner/licenses/L1",
+          "/partner/commissions"),
+    "admin": ("/admin/", "/admin/partners", "/admin/commissions", "/admin/licenses/L2", "/admin/tokens",
+              "/admin/partners/P/"),
+    "marketing": ("/marketing/funnel?group_by=week", "/marketing/funnel?group_by=partner", "/docs"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium: the system's, else the one that playwright installed."""
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    return []
+
+
+def open_page(browser: Browser, app: App, complaints: list[str], width: int = 1200, **more: Any) -> Page:
+    """A fresh browser window. What it complains about on its console is added to `complaints`."""
+    base_url = f"http://127.0.0.1:{app.port}"
+    context = browser.new_context(viewport={"width": width, "height": 800}, base_url=base_url, **more)
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return page
+
+
+def sign_in(page: Page, token: str) -> None:
+    page.goto("/")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in with a token").click()
+    page.get_by_role("button", name="Sign out").wait_for()
+
+
+def test_a_partner_signs_in_unfolds_a_chain_and_signs_out(browser: Browser, app: App, complaints: list[str]) -> None:
+    page = open_page(browser, app, complaints, permissions=["clipboard-read", "clipboard-write"])
+    sign_in(page, app.tokens["P"])
+    assert page.get_by_role("heading", level=1).inner_text() == 'Hello, <script>alert("1")</script>'
+    page.get_by_role("link", name="Links").click()
+    page.get_by_role("button", name="Copy").first.click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == "http://localhost:8000/lcP"
+    page.get_by_role("link", name="Commission").click()
+    page.locator("summary").first.click()
+    page.get_by_text("Recruited by Q").wait_for()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("Token").wait_for()
+    page.goto("/partner/")
+    assert page.get_by_role("heading", level=1).inner_text() == "Sign in"
+    assert [text for text in complaints if "401" not in text] == []
+    page.context.close()
+
+
+def test_everything_works_without_javascript(browser: Browser, app: App, complaints: list[str]) -> None:
+    page = open_page(browser, app, complaints, java_script_enabled=False)
+    sign_in(page, app.tokens["P"])
+    page.get_by_role("link", name="Commission", exact=True).click()
+    page.locator("summary").first.click()
+    page.get_by_role("link", name="Why this line is here").first.click()
+    assert page.get_by_text("Recruited by Q").is_visible()
+    page.get_by_role("link", name="Links").click()
+    assert page.get_by_role("button", name="Copy").count() == 0
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_pages_fit_and_are_labelled(browser: Browser, app: App, complaints: list[str], width: int, scheme: str) -> None:
+    for who, paths in PAGES.items():
+        page = open_page(browser, app, complaints, width, color_scheme=scheme)
+        sign_in(page, ADMIN_TOKEN if who == "admin" else app.tokens[who])
+        for path in paths:
+            page.goto(path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{path} is wider than {width}"
+            assert page.locator("main").count() == page.locator("h1").count() == 1
+            nameless = page.evaluate(
+                """() => [...document.querySelectorAll("input:not([type=hidden]), select, button, a")]
+                    .filter(one => !(one.labels?.length || one.getAttribute("aria-label") || one.textContent.trim()
+                                     || one.hidden)).map(one => one.outerHTML)"""
+            )
+            assert nameless == [], path
+            assert page.evaluate("document.querySelectorAll('th:not([scope])').length") == 0
+            assert contrast_of(page) >= 4.5, path
+        page.context.close()
+    assert complaints == []
+
+
+def contrast_of(page: Page) -> float:
+    """The least contrast (WCAG 2.1) of soft text against the card and the ground that it stands on."""
+    ratio: float = page.evaluate(
+        """() => {
+            const light = (color) => {
+                const [r, g, b] = color.match(/[\\d.]+/g).map(Number).map((v) => v / 255)
+                    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+            };
+            const probe = document.body.appendChild(document.createElement("span"));
+            const value = (name) => { probe.setAttribute("class", name); return getComputedStyle(probe); };
+            const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            const pairs = [
+                [value("soft").color, getComputedStyle(document.body).backgroundColor],
+                [value("soft").color, value("card").backgroundColor],
+                [value("badge good").color, value("badge good").backgroundColor],
+                [value("badge bad").color, value("badge bad").backgroundColor],
+                [value("badge warn").color, value("badge warn").backgroundColor],
+                [value("button").color, value("button").backgroundColor],
+                [value("minus").color, value("card").backgroundColor],
+            ].map(([ink, ground]) => ratio(light(ink), light(ground)));
+            probe.remove();
+            return Math.min(...pairs);
+        }"""
+    )
+    return ratio
+
+
+def test_the_keyboard_reaches_the_content(browser: Browser, app: App, complaints: list[str]) -> None:
+    page = open_page(browser, app, complaints)
+    sign_in(page, app.tokens["P"])
+    page.goto("/partner/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.context.close()
