@@ -18,7 +18,6 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from tracker.spool import Segment, Spool, SpoolFull
 
 # A visitor waits at most for one write to Redis and one to disk, or for two to disk: under a quarter of a second.
 WRITE_SECONDS = 0.15
-SPOOL_SECONDS = 0.09
+SPOOL_SECONDS = 0.25
 # Imports and deliveries have nobody waiting at a browser.
 BULK_SECONDS = 10.0
 BATCH_CLICKS = 500
@@ -52,7 +51,10 @@ Waiting = tuple[Clicked, "asyncio.Future[bool]"]
 
 
 class Journal:
-    """Appends clicks durably. `start` it before the first click, `close` it after the last."""
+    """Appends clicks durably. `start` it before the first click, `close` it after the last.
+
+    `redis` had better neither retry nor have a socket timeout: the limits are here.
+    """
 
     def __init__(
         self,
@@ -87,10 +89,10 @@ class Journal:
         """Write what has gathered and stop. What is in the spool stays there for the next process."""
         if self._writing is not None:
             await self._writing
-        if self._watching is not None:
+        # Again and again: in Python 3.11 a cancellation may get lost in redis-py (`asyncio.wait_for` swallows it).
+        while self._watching is not None and not self._watching.done():
             self._watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watching
+            await asyncio.wait([self._watching], timeout=0.05)
         await asyncio.to_thread(self._disk.shutdown)
         await asyncio.to_thread(self._spool.rotate)
 

@@ -25,8 +25,10 @@ from tracker.standing import Change, Standing, standing
 # How many entries one HSCAN, and one XREAD, brings; between two batches others get their turn.
 SCAN_ENTRIES = 1000
 CHANGE_ENTRIES = 500
-# How long an XREAD waits for the next change; below the client's socket timeout.
+# How long an XREAD waits for the next change.
 FOLLOW_MS = 1000
+# A call that takes longer is given up with its connection.
+CALL_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 # A visitor waits for a look-up, so it is short; and when many unknown ids come at once, most are refused unasked.
 LOOK_UP_SECONDS = 0.05
@@ -49,7 +51,10 @@ class Link(NamedTuple):
 
 
 class Links:
-    """The directory's links and partners, as this process knows them."""
+    """The directory's links and partners, as this process knows them.
+
+    `redis` had better neither retry nor have a socket timeout: the limits are here, and a lost connection is noticed.
+    """
 
     def __init__(
         self,
@@ -79,10 +84,10 @@ class Links:
 
     async def close(self) -> None:
         """Stop following."""
-        if self._following is not None:
+        # Again and again: in Python 3.11 a cancellation may get lost in redis-py (`asyncio.wait_for` swallows it).
+        while self._following is not None and not self._following.done():
             self._following.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._following
+            await asyncio.wait([self._following], timeout=0.05)
 
     def find_link(self, code: str) -> Link | None:
         """The link of a short code, from memory."""
@@ -137,7 +142,7 @@ class Links:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _newest_change(self) -> str:
-        newest: Any = await self._redis.xrevrange(redis_keys.CHANGES, count=1)
+        newest: Any = await _in_time(self._redis.xrevrange(redis_keys.CHANGES, count=1))
         return str(newest[0][0].decode()) if newest else "0-0"
 
     async def _load_all(self) -> None:
@@ -157,7 +162,7 @@ class Links:
         cursor = 0
         batch: Any
         while True:
-            cursor, batch = await self._redis.hscan(hash_key, cursor=cursor, count=SCAN_ENTRIES)
+            cursor, batch = await _in_time(self._redis.hscan(hash_key, cursor=cursor, count=SCAN_ENTRIES))
             for key, value in batch.items():
                 yield key.decode(), value
             if int(cursor) == 0:
@@ -166,7 +171,8 @@ class Links:
 
     async def _apply_changes(self, position: str) -> str | None:
         """Wait for changes after `position` and apply them. The new position, or None when some were missed."""
-        streams = await self._redis.xread({redis_keys.CHANGES: position}, count=CHANGE_ENTRIES, block=FOLLOW_MS)
+        changes = self._redis.xread({redis_keys.CHANGES: position}, count=CHANGE_ENTRIES, block=FOLLOW_MS)
+        streams = await _in_time(changes)
         if not streams:
             return position
         entries: list[tuple[bytes, dict[bytes, bytes]]] = _entries_of(streams)
@@ -183,12 +189,12 @@ class Links:
 
     async def _was_trimmed_after(self, position: str) -> bool:
         """Whether entries after `position` may be gone. Asked only when we lag, for else they cannot be."""
-        oldest: Any = await self._redis.xrange(redis_keys.CHANGES, count=1)
+        oldest: Any = await _in_time(self._redis.xrange(redis_keys.CHANGES, count=1))
         return bool(oldest) and _stream_order(oldest[0][0].decode()) > _stream_order(position)
 
     async def _refresh(self, hash_key: str, keys: list[str], keep: Callable[[str, bytes | None], object]) -> None:
         if keys:
-            values = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(hash_key, keys))
+            values = await _in_time(cast("Awaitable[list[bytes | None]]", self._redis.hmget(hash_key, keys)))
             for key, value in zip(keys, values, strict=True):
                 keep(key, value)
 
@@ -237,6 +243,11 @@ def read_partner(partner_id: str, value: bytes) -> Standing | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         log.error("the directory's entry of partner %r cannot be read: %r", partner_id, error)
         return None
+
+
+async def _in_time(answer: Awaitable[T]) -> T:
+    async with asyncio.timeout(CALL_SECONDS):
+        return await answer
 
 
 def _entries_of(streams: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:

@@ -224,7 +224,7 @@ def located(landing: Landing, passed: Sequence[str], campaign: str = "", stamps:
         if "utm_source" not in given:
             pairs.append("utm_source=PP")
         if campaign and "utm_campaign" not in given:
-            pairs.append(f"utm_campaign={quote(campaign, safe='')}")
+            pairs.append(f"utm_campaign={quote(campaign, safe='', errors='replace')}")
         pairs += stamps
     query = f"?{'&'.join(pairs)}" if pairs else ""
     return f"{landing.base}{query}{'#' if landing.fragment else ''}{landing.fragment}"
@@ -251,7 +251,7 @@ def read_query(raw: bytes) -> str:
 
 def _quoted(text: str) -> str:
     """`text` as it may stand in a URL; escapes that are there already stay."""
-    return quote(_STRAY_PERCENT.sub("%25", text), safe=_URL_CHARACTERS)
+    return quote(_STRAY_PERCENT.sub("%25", text), safe=_URL_CHARACTERS, errors="replace")
 
 
 def _name(pair: str) -> str:

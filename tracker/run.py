@@ -10,7 +10,6 @@ Redis is left out where LASTTOUCH_REDIS_URL is set, the example unless it was as
 from __future__ import annotations
 
 import asyncio
-import http.client
 import os
 import socket
 import sys
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tracker import redis_server
+from tracker.addresses import local_url, public_url, until_healthy
 from tracker.data_folder import DataFolder, Running
 from tracker.errors import SettingError
 from tracker.program import load_program
@@ -93,7 +93,7 @@ def serve_role(role: str, settings: Settings, environ: Mapping[str, str], wishes
         print(f"{role} listens on {local_url(wishes.host, listening)}", flush=True)
 
     async def go() -> None:
-        await Supervisor(roles, child_environ).run(announce)
+        await Supervisor(roles, child_environ).run(announce, when_stopping=listening.close)
 
     asyncio.run(go())
     return 0
@@ -163,25 +163,31 @@ class Run:
     async def go(self, sign_in_link: SignInLink) -> None:
         """Start, announce, and keep running until told to stop."""
 
+        running = self._where()
+        self._folder.publish(running)  # from here on callers that come too early wait in the sockets' backlog
+
         async def announce() -> None:
-            running = self._where()
             await asyncio.gather(until_healthy(running.tracker_url), until_healthy(running.app_url))
-            self._folder.publish(running)
             self._print(await sign_in_link(self._redis_url, self._app_url))
 
         synced = None if self._settings.redis_url else redis_server.AppendOnlyFiles(self._settings.redis_socket.parent)
         if synced:
             synced.start()
         try:
-            await Supervisor(self._roles(), self._environ).run(announce)
+            await Supervisor(self._roles(), self._environ).run(announce, when_stopping=self._close_sockets)
         finally:
             if synced:
                 synced.stop()
 
+    def _close_sockets(self) -> None:
+        """Once no worker accepts any more, callers are refused instead of kept waiting."""
+        self._tracker_socket.close()
+        self._app_socket.close()
+
     def _roles(self) -> list[Role]:
         roles = [] if self._settings.redis_url else [self._redis_role()]
         stores = tuple(role.name for role in roles)
-        flags = ("--demo",) if self._example else ()
+        flags = ("--example-sites",) if self._example else ()
         trackers = tracker_roles(self._tracker_socket, self._wishes.workers, stores)
         if self._settings.clickhouse_is_embedded:
             apps = [app_role("app", self._app_socket, stores, flags)]
@@ -250,33 +256,3 @@ class Run:
         if self._example:
             lines += ["", "  This is EXAMPLE DATA: an invented program with invented partners and visitors (--demo)."]
         print("\n".join(lines), flush=True)
-
-
-def local_url(host: str, listening: socket.socket) -> str:
-    """The address at which this machine reaches a listening socket."""
-    reached = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-    return f"http://{f'[{reached}]' if ':' in reached else reached}:{listening.getsockname()[1]}"
-
-
-def public_url(host: str, listening: socket.socket) -> str:
-    """The address for links, where nobody set one: `localhost`, or the name or address that --host gives."""
-    if host in ("", "0.0.0.0", "::", "127.0.0.1", "::1"):
-        host = "localhost"
-    return local_url(host, listening)
-
-
-async def until_healthy(url: str) -> None:
-    """Wait until `url` says that it is ready."""
-    while not await asyncio.to_thread(_is_healthy, url):  # noqa: ASYNC110 (another process; nothing to wait on)
-        await asyncio.sleep(0.05)
-
-
-def _is_healthy(url: str) -> bool:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
-    try:
-        connection.request("GET", "/health/ready")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

@@ -15,7 +15,7 @@ from tracker.errors import SettingError
 # docs/settings.md list these; a test fails when one is undocumented.
 VARIABLES: dict[str, str] = {
     "LASTTOUCH_REDIS_URL": "redis://, rediss:// or unix:// URL of Redis; embedded under the data folder without it",
-    "LASTTOUCH_CLICKHOUSE_URL": "http(s):// URL or chdb:///path of ClickHouse; embedded under the data folder without it",
+    "LASTTOUCH_CLICKHOUSE_URL": "http(s):// or chdb:/// URL of ClickHouse; embedded under the data folder without it",
     "LASTTOUCH_PROGRAM": "path of program.toml; LiveChat's program without it",
     "LASTTOUCH_DATA": "the data folder (default ./data)",
     "LASTTOUCH_ADMIN_TOKEN": "the admin token; made at the first start and kept in the data folder without it",

@@ -24,7 +24,8 @@ logger = logging.getLogger("lasttouch.supervisor")
 MOST_RESTARTS = 10  # of one role …
 RESTARTS_WITHIN_SECONDS = 60.0  # … in this time
 LONGEST_PAUSE_SECONDS = 5.0  # between two starts of a role
-READY_WITHIN_SECONDS = 180.0  # all roles together
+READY_WITHIN_SECONDS = 600.0  # all roles together; a large Redis takes minutes to read its files
+REMIND_EVERY_SECONDS = 15.0  # of what is waited for
 WRONG_SETTING = 2  # exit code: starting again would not help
 
 
@@ -66,7 +67,7 @@ class Supervisor:
         self._in_a_hurry = False
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def run(self, when_ready: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, when_ready: Callable[[], Awaitable[None]], when_stopping: Callable[[], None]) -> None:
         """Start all roles, call `when_ready`, and keep them until told to stop. Raises RunFailed."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -78,6 +79,7 @@ class Supervisor:
             await self._ended
         finally:
             announced.cancel()
+            when_stopping()
             await self._stop(keepers)
 
     def _on_signal(self, number: int) -> None:
@@ -97,16 +99,27 @@ class Supervisor:
             self._ended.set_exception(failure)
 
     async def _announce(self, when_ready: Callable[[], Awaitable[None]]) -> None:
+        reminding = asyncio.create_task(self._remind())
         try:
             async with asyncio.timeout(READY_WITHIN_SECONDS):
                 for name in self._ready:
                     await self._ready[name].wait()
                 await when_ready()
         except TimeoutError:
-            late = [name for name, event in self._ready.items() if not event.is_set()] or ["the server"]
-            self._end(RunFailed(f"{', '.join(late)} did not become ready in {READY_WITHIN_SECONDS:.0f} seconds"))
+            self._end(RunFailed(f"{self._late()} did not become ready in {READY_WITHIN_SECONDS:.0f} seconds"))
         except Exception as error:
             self._end(error)
+        finally:
+            reminding.cancel()
+
+    async def _remind(self) -> None:
+        """Say now and then what a start is waiting for."""
+        while True:
+            await asyncio.sleep(REMIND_EVERY_SECONDS)
+            logger.info("still waiting for %s", self._late())
+
+    def _late(self) -> str:
+        return ", ".join(name for name, event in self._ready.items() if not event.is_set()) or "health checks"
 
     async def _keep(self, role: Role) -> None:
         """Start a role, again and again."""
@@ -199,7 +212,7 @@ class Supervisor:
         try:
             await asyncio.wait_for(process.wait(), role.stop_within_seconds)
         except TimeoutError:
-            logger.error("%s did not stop in %.0f s and is killed", role.name, role.stop_within_seconds)
+            logger.error("%s did not stop in %g s and is killed", role.name, role.stop_within_seconds)
             _send(process, signal.SIGKILL)
             await process.wait()
 

@@ -1,5 +1,7 @@
 """R1, the request's part: who is a person, who is a program, and what each step says."""
 
+# ruff: noqa: E501 (a user agent is as long as it is)
+
 from __future__ import annotations
 
 import pytest

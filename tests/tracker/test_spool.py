@@ -98,7 +98,8 @@ def test_what_was_delivered_is_not_delivered_again_after_a_crash(tmp_path: Path)
 
 def test_segments_of_a_killed_process_are_delivered(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from test_spool import click; from tracker.spool import Spool;"
+        "import os, signal, sys; from pathlib import Path;"
+        "from test_spool import click; from tracker.spool import Spool;"
         "Spool(Path(sys.argv[1])).append([click(1), click(2)]); os.kill(os.getpid(), signal.SIGKILL)"
     )
     root, here = Path(__file__).parents[2], Path(__file__).parent
@@ -149,6 +150,7 @@ def test_the_spool_is_bounded(tmp_path: Path) -> None:
     spool.rotate()
     assert len(drain(spool)) == kept
     spool.append([click(0)])
+    spool.rotate()
 
 
 def test_segments_and_records_are_bounded(tmp_path: Path) -> None:

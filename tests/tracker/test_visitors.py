@@ -63,7 +63,9 @@ def test_a_stamp_with_any_bit_changed_or_another_key_is_refused() -> None:
     assert read_stamp(b"another secret", stamp, NOW_MS) is None
 
 
-@pytest.mark.parametrize("text", ["", "x", "A" * 44, "A" * 43, "A" * 45, "é" * 44, "\0" * 44, "=" * 44, "A" * 100_000, VISITOR])
+@pytest.mark.parametrize(
+    "text", ["", "x", "A" * 44, "A" * 43, "A" * 45, "é" * 44, "\0" * 44, "=" * 44, "A" * 100_000, VISITOR]
+)
 def test_broken_stamps_are_refused_without_an_error(text: str) -> None:
     assert read_stamp(SECRET, text, NOW_MS) is None
 

@@ -1,0 +1,283 @@
+"""The command line: wires the rooms into processes, and nothing else. `lasttouch --help` lists the commands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from tracker.errors import LasttouchError, SettingError
+from tracker.settings import VARIABLES, Settings, read_settings
+
+Options = argparse.Namespace
+
+
+# ── Commands ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def serve(options: Options) -> int:
+    """everything on one machine; Redis and ClickHouse are embedded unless their URLs are set"""
+    from tracker.run import Example, Wishes
+    from tracker.run import serve as serve_everything
+
+    settings = read_settings(data=options.data)
+    example = None
+    if options.demo:
+        from loadtests.example_program import claim, write_program
+
+        example = Example(partial(write_program, settings.data), partial(claim, settings.data))
+    wishes = Wishes(options.host, options.tracker_port, options.app_port, options.workers)
+    return serve_everything(settings, os.environ, wishes, example, _admin_sign_in_link)
+
+
+def tracker(options: Options) -> int:
+    """the tracker alone: redirects and the Conversions API"""
+    if options.listen_fd is None:
+        return _supervise("tracker", options)
+    from tracker.app import create_app
+    from tracker.program import load_program
+
+    settings = _settings(options)
+    return _serve_child(options, create_app(settings, load_program(settings.program_path), options.worker))
+
+
+def attribution(options: Options) -> int:
+    """attribution alone: loader, bindings, ledger; run one of it"""
+    if options.listen_fd is None:
+        return _supervise("attribution", options)
+    from attribution.process import attribution_app
+
+    return _serve_child(options, attribution_app(_settings(options)))
+
+
+def reports(options: Options) -> int:
+    """the app alone: pages, Partner API, reports, admin"""
+    if options.listen_fd is None:
+        return _supervise("reports", options)
+    from reports.process import reports_app
+
+    app: Any = reports_app(_settings(options), options.with_attribution)
+    if options.example_sites:
+        from loadtests.example_sites import ExampleSites
+
+        app = ExampleSites(app)
+    return _serve_child(options, app)
+
+
+def import_(options: Options) -> int:
+    """load events from a file of NDJSON into the running tracker"""
+    from tracker.import_command import import_command
+
+    return import_command(read_settings(data=options.data), os.environ, options.file, options.rejects)
+
+
+def audit(options: Options) -> int:
+    """recompute every ledger line from the raw facts and compare to the cent"""
+    from reports.maintenance import audit_command
+
+    return audit_command(read_settings(data=options.data))
+
+
+def rebuild(options: Options) -> int:
+    """rebuild derived tables, and Redis's directory and touches, from the event history"""
+    from reports.maintenance import rebuild_command
+
+    return rebuild_command(read_settings(data=options.data))
+
+
+def quarantine(options: Options) -> int:
+    """list what could not be understood, with the reason, or put it back"""
+    from reports.maintenance import quarantine_command
+
+    return quarantine_command(read_settings(data=options.data), options.replay or [])
+
+
+def redis(options: Options) -> int:
+    """become the embedded redis-server"""
+    from tracker import lifeline, redis_server
+
+    command = redis_server.prepare(read_settings(data=options.data))
+    lifeline.end_with(options.supervisor)
+    os.execv(command[0], command)
+
+
+def example(options: Options) -> int:
+    """fill in the example program, then be its visitors"""
+    from loadtests.example_traffic import run_example
+
+    _begin_child(options)
+    return run_example(_settings(options), options.tracker_url, options.app_url, options.ready_fd)
+
+
+# ── Flags ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One option of a command, as argparse takes it."""
+
+    name: str
+    how: dict[str, Any]
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; give 0 to 65535, 0 for a free one")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers; give 1 to 64")
+    return int(text)
+
+
+HIDDEN = argparse.SUPPRESS
+DATA = Flag("--data", {"metavar": "DIR", "help": "the data folder (default: LASTTOUCH_DATA, else ./data)"})
+HOST = Flag("--host", {"metavar": "H", "default": "127.0.0.1", "help": "address to listen on (default 127.0.0.1)"})
+TRACKER_PORT = Flag(
+    "--tracker-port", {"metavar": "P", "type": _port, "default": 8000, "help": "the tracker's port (default 8000)"}
+)
+APP_PORT = Flag("--app-port", {"metavar": "P", "type": _port, "default": 8001, "help": "the app's port (default 8001)"})
+WORKERS = Flag(
+    "--workers",
+    {
+        "metavar": "N",
+        "type": _workers,
+        "default": max(2, (os.cpu_count() or 2) - 1),
+        "help": "tracker processes (default: one fewer than there are cores, at least 2)",
+    },
+)
+DEMO = Flag(
+    "--demo", {"action": "store_true", "help": "fill an empty data folder with an example program and live visitors"}
+)
+FILE = Flag("file", {"metavar": "FILE", "help": "NDJSON, one event a line; `-` is standard input"})
+REJECTS = Flag("--rejects", {"metavar": "FILE", "help": "write every rejected line's number and reasons to FILE"})
+REPLAY = Flag("--replay", {"metavar": "ID", "nargs": "+", "help": "put these pieces back; `all` for all of them"})
+# How a supervisor starts its children; see tracker/supervisor.py.
+CHILD = (
+    Flag("--listen-fd", {"type": int, "help": HIDDEN}),
+    Flag("--ready-fd", {"type": int, "help": HIDDEN}),
+    Flag("--supervisor", {"type": int, "help": HIDDEN}),
+)
+WORKER = Flag("--worker", {"default": "1", "help": HIDDEN})
+WITH_ATTRIBUTION = Flag("--with-attribution", {"action": "store_true", "help": HIDDEN})
+EXAMPLE_SITES = Flag("--example-sites", {"action": "store_true", "help": HIDDEN})
+EXAMPLE = (Flag("--tracker-url", {"help": HIDDEN}), Flag("--app-url", {"help": HIDDEN}))
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One row of the command line. A hidden command is one that only `serve` starts."""
+
+    name: str
+    run: Callable[[Options], int]
+    flags: tuple[Flag, ...]
+    hidden: bool = False
+
+
+COMMANDS = (
+    Command("serve", serve, (DATA, HOST, TRACKER_PORT, APP_PORT, WORKERS, DEMO)),
+    Command("tracker", tracker, (DATA, HOST, TRACKER_PORT, WORKERS, WORKER, *CHILD)),
+    Command("attribution", attribution, (DATA, HOST, APP_PORT, *CHILD)),
+    Command("reports", reports, (DATA, HOST, APP_PORT, WITH_ATTRIBUTION, EXAMPLE_SITES, *CHILD)),
+    Command("import", import_, (FILE, DATA, REJECTS)),
+    Command("audit", audit, (DATA,)),
+    Command("rebuild", rebuild, (DATA,)),
+    Command("quarantine", quarantine, (DATA, REPLAY)),
+    Command("redis", redis, (DATA, *CHILD), hidden=True),
+    Command("example", example, (DATA, *EXAMPLE, *CHILD), hidden=True),
+)
+
+
+# ── What the commands share ───────────────────────────────────────────────────────────────────────
+
+
+def _settings(options: Options) -> Settings:
+    """The settings, with the admin token that the data folder keeps unless one is set."""
+    from tracker.data_folder import DataFolder
+
+    settings = read_settings(data=options.data)
+    return replace(settings, admin_token=DataFolder(settings.data).admin_token(settings)[0])
+
+
+def _supervise(role: str, options: Options) -> int:
+    from tracker.run import Wishes, serve_role
+
+    settings = read_settings(data=options.data)
+    wishes = Wishes(
+        options.host,
+        tracker_port=getattr(options, "tracker_port", 0),
+        app_port=getattr(options, "app_port", 0),
+        workers=getattr(options, "workers", 1),
+    )
+    return serve_role(role, settings, os.environ, wishes)
+
+
+def _begin_child(options: Options) -> None:
+    """A child logs under its role's name and ends with its supervisor."""
+    from tracker import lifeline
+    from tracker.serving import log_as
+
+    role = "app" if getattr(options, "with_attribution", False) else options.command
+    log_as(f"tracker-{options.worker}" if role == "tracker" else role)
+    lifeline.end_with(options.supervisor)
+
+
+def _serve_child(options: Options, app: Any) -> int:
+    from tracker.serving import serve_app
+
+    _begin_child(options)
+    serve_app(app, socket.socket(fileno=options.listen_fd), options.ready_fd)
+    return 0
+
+
+async def _admin_sign_in_link(redis_url: str, app_url: str) -> str:
+    from redis.asyncio import Redis
+
+    from reports.sessions import make_sign_in_link
+
+    async with Redis.from_url(redis_url) as client:
+        return await make_sign_in_link(client, app_url, "admin", seconds=3600)
+
+
+def _parser() -> argparse.ArgumentParser:
+    variables = "\n".join(f"  {name:<26}{purpose}" for name, purpose in VARIABLES.items())
+    parser = argparse.ArgumentParser(
+        prog="lasttouch",
+        description="Affiliate link tracking and attribution: clicks, signups and payments become commission lines.",
+        epilog=f"settings from the environment:\n{variables}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    for command in COMMANDS:
+        about = command.run.__doc__ or ""
+        shown: dict[str, Any] = {} if command.hidden else {"help": about}
+        subparser = subparsers.add_parser(command.name, description=about, allow_abbrev=False, **shown)
+        subparser.set_defaults(run=command.run)
+        for flag in command.flags:
+            subparser.add_argument(flag.name, **flag.how)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. Exit codes: 0 done, 1 it went wrong, 2 a flag or a setting is wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        return code
+    except LasttouchError as error:
+        print(f"lasttouch {options.command}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, SettingError) else 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Traffic made up on purpose: the example program of `lasttouch serve --demo`, and load."""

