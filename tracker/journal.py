@@ -30,7 +30,8 @@ from tracker.events import Clicked, Verdict, click_row
 from tracker.metrics import Metrics
 from tracker.spool import Segment, Spool, SpoolFull
 
-# A visitor waits at most for one write to Redis and one to disk, or for two to disk: under a quarter of a second.
+# A visitor waits at most for one write to Redis and one to disk, or for two to disk: under a quarter of a second while
+# the disk syncs within a tenth. A slower disk gets a little longer before a click counts as not recorded.
 WRITE_SECONDS = 0.15
 SPOOL_SECONDS = 0.25
 # Imports and deliveries have nobody waiting at a browser.

@@ -62,7 +62,7 @@ def test_refused_statements_are_told_from_an_absent_clickhouse(bare: Warehouse, 
     for broken in ("selec 1", "select * from nothing", "select {missing:UInt8}"):
         with pytest.raises(QueryFailed):
             bare.rows(broken)
-    with pytest.raises(WarehouseUnavailable, match=r"127\.0\.0\.1:1"):
+    with pytest.raises(WarehouseUnavailable, match="does not answer"):
         Warehouse.open("http://someone:secret-word@127.0.0.1:1")
     try:
         Warehouse.open("http://someone:secret-word@127.0.0.1:1")

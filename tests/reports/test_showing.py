@@ -69,7 +69,7 @@ def test_the_whole_cohort_in_steps() -> None:
     ("cents", "currency", "expected"),
     [
         (0, "USD", "$0.00"),
-        (-5, "USD", "−$0.05"),  # noqa: RUF001  a minus sign is what stands there
+        (-5, "USD", "−$0.05"),
         (123_456_789, "USD", "$1,234,567.89"),
         (100, "EUR", "1.00 EUR"),
     ],
@@ -79,7 +79,7 @@ def test_money(cents: int, currency: str, expected: str) -> None:
 
 
 def test_other_words() -> None:
-    assert (wording.percent(2000), wording.percent(1250), wording.share(1, 0)) == ("20 %", "12.5 %", "–")  # noqa: RUF001
+    assert (wording.percent(2000), wording.percent(1250), wording.share(1, 0)) == ("20 %", "12.5 %", "–")
     assert wording.minute(1_767_225_600_000) == "1 Jan 2026, 00:00"
     assert wording.words(wording.STAGES, "brand_new-stage") == "brand new stage"
 
@@ -87,9 +87,12 @@ def test_other_words() -> None:
 @pytest.mark.parametrize(
     ("partner_id", "tier", "reason", "expected"),
     [
-        ("A", 1, "binding moved from A to B (R16: a late click)", "binding moved from A to another partner (R16: a late click)"),
-        ("B", 1, "binding moved from nobody to B (R16: a late fact)", "binding moved from nobody to B (R16: a late fact)"),
-        ("Q", 2, "binding moved from R to Z (R16: a late click)", "binding moved from R to another partner (R16: a late click)"),
+        ("A", 1, "binding moved from A to B (R16: a late click)",
+         "binding moved from A to another partner (R16: a late click)"),
+        ("B", 1, "binding moved from nobody to B (R16: a late fact)",
+         "binding moved from nobody to B (R16: a late fact)"),
+        ("Q", 2, "binding moved from R to Z (R16: a late click)",
+         "binding moved from R to another partner (R16: a late click)"),
         ("Q", 2, "recruiter of R moved from X to Q (R16: a late fact)",
          "recruiter of R moved from another partner to Q (R16: a late fact)"),
         ("A", 1, "rate changed from 20 % to 15 % (R10)", "rate changed from 20 % to 15 % (R10)"),

@@ -1,0 +1,134 @@
+"""The audit finds what is wrong, and rounds as the engine does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from attribution.audit import QUERIES, audit
+from attribution.commission import commission_cents
+from attribution.ledger import run_round
+from attribution.warehouse import Warehouse
+from tests.attribution.fact_writer import (
+    DAY,
+    START,
+    FactWriter,
+    changed,
+    clicked,
+    joined,
+    paid,
+    refunded,
+    signed_up,
+)
+from tracker.program import Program
+
+PROGRAM = Program()
+NOW = START + 400 * DAY
+
+
+@pytest.fixture
+def settled(warehouse: Warehouse) -> FactWriter:
+    """One license of P, recruited by Q; 2900 paid, 900 refunded; a round is published."""
+    writer = FactWriter(warehouse)
+    writer.load(
+        joined("Q"),
+        joined("P", 1, recruiter="Q"),
+        clicked(1, "P", 2),
+        signed_up("L", 3),
+        paid("p", "L", 2900, 4),
+        refunded("r", "p", 900, 5),
+    )
+    run_round(warehouse, PROGRAM, NOW)
+    assert audit(warehouse, PROGRAM).is_clean
+    return writer
+
+
+def test_the_sql_rounds_as_python_does(warehouse: Warehouse) -> None:
+    """R9 has two hands: the very expression of audit_lines.sql against commission.py, also below zero."""
+    found = re.search(r"\n    (n -> .*? as half_even),\n", QUERIES["audit_lines"], re.DOTALL)
+    assert found
+    rows = warehouse.rows(
+        f"with {found[1]} select cents, percent, half_even(cents * percent) as rounded"
+        " from (select arrayJoin([1, 3, 5, 25, 99, 1970, 1990, 2899, 2901, 99999, 123457]) * sign as cents,"
+        " number as percent from numbers(10001) cross join (select arrayJoin([-1, 1]) as sign) as signs)"
+    )
+    assert len(rows) == 10_001 * 22
+    wrong = [row for row in rows if row["rounded"] != commission_cents(row["cents"], row["percent"])]
+    assert not wrong
+
+
+def test_a_line_that_should_not_be(settled: FactWriter) -> None:
+    warehouse = settled.warehouse
+    warehouse.run(
+        "insert into ledger select * replace ('forged' as entry_id, 1 as amount_cents) from ledger"
+        " where tier = 1 and kind = 'commission'"
+    )
+    result = audit(warehouse, PROGRAM)
+    assert not result.is_clean and result.difference_count == 1
+    found = result.differences[0]
+    assert (found.license_id, found.payment_id, found.money_event_id, found.tier, found.partner_id) == (
+        "L", "p", "payment:p", 1, "P",
+    )  # fmt: skip
+    assert (found.expected_cents, found.posted_cents) == (580, 581)
+
+
+def test_a_line_that_is_missing(settled: FactWriter) -> None:
+    settled.warehouse.run("alter table ledger delete where tier = 2 and kind = 'refund'")
+    result = audit(settled.warehouse, PROGRAM)
+    assert [
+        (each.money_event_id, each.partner_id, each.expected_cents, each.posted_cents) for each in result.differences
+    ] == [("refund:r", "Q", -45, 0)]
+
+
+def test_a_line_without_a_payment_and_tiers_that_do_not_add_up(settled: FactWriter) -> None:
+    settled.warehouse.run(
+        "insert into ledger select * replace ('payment:ghost' as money_event_id, 3 as tier) from ledger"
+        " where tier = 1 and kind = 'commission'"
+    )
+    result = audit(settled.warehouse, PROGRAM)
+    assert [(each.kind, each.subject) for each in result.findings] == [
+        ("line_without_payment", "payment:ghost"),
+        ("totals", "ledger"),
+    ]
+    assert not result.is_clean
+
+
+def test_a_binding_and_a_recruiter_that_differ(settled: FactWriter) -> None:
+    warehouse = settled.warehouse
+    warehouse.run("insert into binding_versions select * replace ('Q' as partner_id) from binding_versions")
+    warehouse.run(
+        "insert into recruitment_versions select * replace ('' as recruiter_id) from recruitment_versions"
+        " where partner_id = 'P'"
+    )
+    result = audit(warehouse, PROGRAM)
+    assert [(each.kind, each.subject) for each in result.findings] == [
+        ("binding_differs", "L"),
+        ("recruiter_differs", "P"),
+    ]
+    assert result.findings[0].detail.startswith("expected P recruited by Q (last_touch 00000001")
+    assert not result.is_clean
+
+
+def test_more_back_than_paid_is_listed_and_not_wrong(settled: FactWriter) -> None:
+    settled.load(refunded("r2", "p", 2001, 6))
+    run_round(settled.warehouse, PROGRAM, NOW)
+    result = audit(settled.warehouse, PROGRAM)
+    assert [(each.kind, each.subject, each.detail) for each in result.findings] == [
+        ("exceeds_payment", "p", "paid 2900, back 2901, won 0")
+    ]
+    assert result.is_clean
+
+
+def test_facts_and_lines_that_are_not_published_are_not_looked_at(settled: FactWriter) -> None:
+    """A load under way and a round under way are nobody's business yet."""
+    settled.load(refunded("r2", "p", 100, 6), changed("e", "P", 1.5, "suspended"), is_finished=False)
+    settled.warehouse.run("insert into ledger select * replace ('next' as entry_id, 2 as round) from ledger")
+    assert audit(settled.warehouse, PROGRAM).is_clean
+
+
+def test_an_empty_program_is_clean_and_nothing_is_left_behind(warehouse: Warehouse) -> None:
+    result = audit(warehouse, PROGRAM)
+    assert result.is_clean and (result.round, result.lines) == (0, 0)
+    for table in ("audit_sources", "audit_recruiters", "audit_bindings"):
+        assert warehouse.rows("select count() as n from {table:Identifier}", table=table) == [{"n": 0}]
