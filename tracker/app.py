@@ -23,6 +23,7 @@ from tracker.api import CALLS, ConversionsApi
 from tracker.data_folder import DataFolder
 from tracker.directory import Directory
 from tracker.errors import Unavailable
+from tracker.fast_lane import FastLane
 from tracker.imports import Importer
 from tracker.intake import Intake
 from tracker.journal import Journal
@@ -43,7 +44,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 FIXED_PATHS = frozenset({"/touch", "/health/live", "/health/ready", "/metrics", "/robots.txt", "/favicon.ico"})
 API_SECONDS = 3.0  # how long a conversion waits for Redis before it is a 503
-FOLLOW_SECONDS = 10.0  # longer than an XREAD of links.py waits for a change
 
 
 def now_ms() -> int:
@@ -62,6 +62,8 @@ class TrackerApp:
         self._program = program
         self._metrics = Metrics(worker)
         self._redirect: RedirectApp
+        self.lane: FastLane | None = None
+        """What fast_protocol.py answers usual redirects with, once the app has started."""
         self._links: Links
         self._fixed = Starlette(lifespan=self._lifespan, exception_handlers=PROBLEM_HANDLERS)
 
@@ -78,15 +80,23 @@ class TrackerApp:
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         settings, program = self._settings, self._program
-        clicks_redis = _redis(settings, API_SECONDS)
-        directory_redis = _redis(settings, FOLLOW_SECONDS)
-        api_redis = _redis(settings, API_SECONDS)
+        # The directory is followed without time limits of the client's: its reader has its own (links.py), and a
+        # silent reconnect would hide that changes may have been missed.
+        directory_redis = Redis.from_url(settings.effective_redis_url, retry=Retry(NoBackoff(), 0))
+        api_redis = Redis.from_url(
+            settings.effective_redis_url,
+            socket_timeout=API_SECONDS,
+            socket_connect_timeout=1.0,
+            retry=Retry(NoBackoff(), 1),
+        )
         secret = await load_secret(api_redis, settings.data)
         admin_token, _ = DataFolder(settings.data).admin_token(settings)
-        journal = Journal(clicks_redis, Spool(settings.spool), program.window_ms, now_ms, self._metrics)
+        spool = Spool(settings.spool)
+        journal = Journal(settings.effective_redis_url, spool, program.window_ms, now_ms, self._metrics)
         self._links = Links(directory_redis)
         proxies = settings.trusted_proxies
         self._redirect = RedirectApp(program, secret, self._links, journal, self._metrics, now_ms, proxies)
+        self.lane = FastLane(program, secret, self._links, journal, self._metrics, now_ms, proxies)
         touch = Touch(program, self._links, journal, self._metrics, now_ms, proxies)
         intake = Intake(Directory(api_redis), program, secret, settings.tracker_url, now_ms)
         api = ConversionsApi(
@@ -115,7 +125,7 @@ class TrackerApp:
         yield
         await journal.close()
         await self._links.close()
-        for client in (clicks_redis, directory_redis, api_redis):
+        for client in (directory_redis, api_redis):
             await client.aclose()
 
     def _counted(self, path: str, send: Send) -> Send:
@@ -154,12 +164,3 @@ def create_app(settings: Settings, program: Program, worker: str) -> TrackerApp:
     """A tracker worker's app, not yet connected to anything."""
     return TrackerApp(settings, program, worker)
 
-
-def _redis(settings: Settings, timeout_seconds: float) -> Redis:
-    """A client that says soon when Redis is away: one retry on a fresh connection, no waiting in between."""
-    return Redis.from_url(
-        settings.effective_redis_url,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=1.0,
-        retry=Retry(NoBackoff(), 1),
-    )

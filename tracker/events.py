@@ -7,9 +7,11 @@ milliseconds since 1970 in UTC. Money is integer cents. None means "not given".
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, ClassVar
 
 
@@ -49,6 +51,8 @@ class Clicked:
 
 CLICK_COLUMNS = tuple(field.name for field in fields(Clicked))
 
+_click_cells = attrgetter(*CLICK_COLUMNS)
+_LINE_END = re.compile(r"[\n\r\0]")
 _TSV_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": ""})
 
 
@@ -59,8 +63,12 @@ def tsv_text(text: str) -> str:
 
 def click_row(click: Clicked) -> str:
     """A click as one TabSeparated line in the order of CLICK_COLUMNS, with its line feed."""
-    cells = (getattr(click, name) for name in CLICK_COLUMNS)
-    return "\t".join("\\N" if cell is None else tsv_text(str(cell)) for cell in cells) + "\n"
+    cells = ["\\N" if cell is None else str(cell) for cell in _click_cells(click)]
+    row = "\t".join(cells)
+    # Most rows hold nothing to escape: neither line ends, nor a tab or a backslash more than the row itself needs.
+    if _LINE_END.search(row) or (row.count("\t"), row.count("\\")) != (len(cells) - 1, click.visitor_id is None):
+        row = "\t".join("\\N" if cell is None else tsv_text(str(cell)) for cell in _click_cells(click))
+    return row + "\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

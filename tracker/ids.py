@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import uuid
 from collections.abc import Callable
 
 CALLER_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
@@ -27,7 +26,9 @@ def is_uuid(text: str) -> bool:
 
 def new_visitor_id(random_bytes: RandomBytes = os.urandom) -> str:
     """A random visitor id (UUID version 4)."""
-    return str(uuid.UUID(bytes=random_bytes(16), version=4))
+    value = random_bytes(16)
+    text = value.hex()
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[value[8] & 3]}{text[17:20]}-{text[20:]}"
 
 
 def new_time_ordered_id(now_ms: int, random_bytes: RandomBytes = os.urandom) -> str:

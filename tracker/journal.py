@@ -16,18 +16,18 @@ import hashlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from tracker import redis_keys
+from tracker.click_line import ClickLine, click_line, newest_first
 from tracker.errors import Unavailable
-from tracker.events import Clicked, Verdict, click_row
+from tracker.events import Clicked
 from tracker.metrics import Metrics
+from tracker.redis_pipe import RedisPipe, Reply, packed
 from tracker.spool import Segment, Spool, SpoolFull
 
 # A visitor waits at most for one write to Redis and one to disk, or for two to disk: under a quarter of a second while
@@ -41,14 +41,14 @@ BATCH_CLICKS = 500
 QUEUED_CLICKS = 10_000
 PROBE_SECONDS = 0.25
 DELIVER_SECONDS = 1.0
-TOUCHES_PER_VISITOR = 8
 
-_SCRIPT = (Path(__file__).parent / "append_clicks.lua").read_text(encoding="utf-8")
-_SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_SCRIPT = (Path(__file__).parent / "append_clicks.lua").read_bytes()
+_SCRIPT_SHA = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest().encode()
+_PROBE = packed([b"HINCRBY", redis_keys.click_counts(0).encode(), b"accepted", b"0"])
 _REFUSALS = (RedisError, OSError, TimeoutError)
 log = logging.getLogger(__name__)
 
-Waiting = tuple[Clicked, "asyncio.Future[bool]"]
+Waiting = tuple[ClickLine, Callable[[bool], None]]
 
 
 class Journal:
@@ -59,14 +59,16 @@ class Journal:
 
     def __init__(
         self,
-        redis: Redis,
+        redis_url: str,
         spool: Spool,
         window_ms: int,
         now_ms: Callable[[], int],
         metrics: Metrics,
         write_seconds: float = WRITE_SECONDS,
     ) -> None:
-        self._redis = redis
+        self._pipe = RedisPipe(redis_url)
+        # Imports and deliveries must not make visitors wait behind them.
+        self._bulk_pipe = RedisPipe(redis_url)
         self._spool = spool
         self._window_ms = window_ms
         self._now_ms = now_ms
@@ -94,30 +96,42 @@ class Journal:
         while self._watching is not None and not self._watching.done():
             self._watching.cancel()
             await asyncio.wait([self._watching], timeout=0.05)
+        self._pipe.close()
+        self._bulk_pipe.close()
         await asyncio.to_thread(self._disk.shutdown)
         await asyncio.to_thread(self._spool.rotate)
 
-    def append(self, click: Clicked) -> Awaitable[bool]:
-        """Append a click. The answer is True once it is durable, in Redis or on disk; False when neither takes it."""
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    def put(self, line: ClickLine, answer: Callable[[bool], None]) -> None:
+        """Append a click. `answer` is called with True once it is durable, in Redis or on disk; with False when neither
+        takes it."""
         if len(self._queue) >= QUEUED_CLICKS:
             self._metrics.journal_failures.add("queue full")
-            future.set_result(False)
-            return future
-        self._queue.append((click, future))
+            answer(False)
+            return
+        self._queue.append((line, answer))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_queue(), name="write clicks")
+
+    def append(self, click: Clicked) -> Awaitable[bool]:
+        """Append a click and wait: whether it is durable."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def answer(is_durable: bool) -> None:
+            if not future.done():
+                future.set_result(is_durable)
+
+        self.put(click_line(click), answer)
         return future
 
     async def append_many(self, clicks: Sequence[Clicked]) -> None:
         """Append clicks in Redis, all of them when this returns. Raises Unavailable when some were not taken."""
         for at in range(0, len(clicks), BATCH_CLICKS):
-            refused = await self._to_redis(clicks[at : at + BATCH_CLICKS], BULK_SECONDS)
-            if refused:
+            lines = [click_line(click) for click in clicks[at : at + BATCH_CLICKS]]
+            if await self._to_redis(self._bulk_pipe, lines, BULK_SECONDS):
                 raise Unavailable("the journal does not take clicks at the moment")
 
     async def _write_queue(self) -> None:
-        """Write batch after batch until nothing waits. Whatever happens, everybody gets an answer."""
+        """Write batch after batch until nothing waits. Whatever happens, everybody gets an answer, once."""
         while self._queue:
             batch, self._queue = self._queue[:BATCH_CLICKS], self._queue[BATCH_CLICKS:]
             try:
@@ -129,73 +143,71 @@ class Journal:
         self._writing = None
 
     async def _write_batch(self, batch: list[Waiting]) -> None:
-        """Write a batch and answer those whose click is durable. Who came meanwhile may be added to it."""
-        refused = [click for click, _ in batch]
+        """Write a batch and answer those whose click is durable; they leave it. Who came meanwhile may join it."""
+        refused_shards: frozenset[int] = frozenset(range(redis_keys.SHARDS))
         if not self.redis_is_away:
-            refused = await self._to_redis(refused, self._write_seconds)
-            self.redis_is_away = bool(refused)
-        refused_ids = {id(click) for click in refused}
-        _answer((item for item in batch if id(item[0]) not in refused_ids), True)
-        if refused:
-            # Those who came meanwhile need not wait for Redis's silence as well.
-            late, self._queue = self._queue, []
-            batch += late
-            if await self._to_spool([*refused, *(click for click, _ in late)]):
+            refused_shards = await self._to_redis(self._pipe, [line for line, _ in batch], self._write_seconds)
+            self.redis_is_away = bool(refused_shards)
+            if not refused_shards:
                 _answer(batch, True)
+                return
+            taken = [item for item in batch if item[0].shard not in refused_shards]
+            batch[:] = [item for item in batch if item[0].shard in refused_shards]
+            _answer(taken, True)
+        # Those who came meanwhile need not wait for Redis's silence as well.
+        late, self._queue = self._queue, []
+        batch += late
+        if await self._to_spool([line for line, _ in batch]):
+            _answer(batch, True)
 
-    async def _to_spool(self, clicks: Sequence[Clicked]) -> bool:
+    async def _to_spool(self, lines: Sequence[ClickLine]) -> bool:
         """Keep clicks on disk. False when that failed or took too long to wait for."""
-        writing = asyncio.get_running_loop().run_in_executor(self._disk, self._spool.append, clicks)
+        writing = asyncio.get_running_loop().run_in_executor(self._disk, self._spool.append, lines)
         try:
             await asyncio.wait_for(asyncio.shield(writing), SPOOL_SECONDS)
         except OSError as error:  # TimeoutError and SpoolFull included
             reason = "spool full" if isinstance(error, SpoolFull) else "spool"
-            self._metrics.journal_failures.add(reason, amount=len(clicks))
-            log.error("%d clicks could not be kept on disk: %r", len(clicks), error)
+            self._metrics.journal_failures.add(reason, amount=len(lines))
+            log.error("%d clicks could not be kept on disk: %r", len(lines), error)
             # Where it was only slow, it may still succeed; its late outcome is nobody's surprise.
             writing.add_done_callback(_read_outcome)
             return False
-        self._metrics.spooled_clicks.add(amount=len(clicks))
+        self._metrics.spooled_clicks.add(amount=len(lines))
         return True
 
-    async def _to_redis(self, clicks: Sequence[Clicked], limit_seconds: float) -> list[Clicked]:
-        """Append clicks with one call per shard, all in one round trip. Returns those that were not acknowledged."""
-        shards: defaultdict[int, list[Clicked]] = defaultdict(list)
-        for click in clicks:
-            shards[redis_keys.shard_of(click.visitor_id or click.click_id)].append(click)
+    async def _to_redis(self, pipe: RedisPipe, lines: Sequence[ClickLine], limit_seconds: float) -> frozenset[int]:
+        """Append clicks with one call per shard, all in one round trip. Returns the shards that refused."""
+        shards: defaultdict[int, list[ClickLine]] = defaultdict(list)
+        for line in lines:
+            shards[line.shard].append(line)
         began_s = time.perf_counter()
+        oldest = f"{self._now_ms() - self._window_ms:013d}"
+        calls = [script_arguments(shard, share, self._window_ms, oldest) for shard, share in shards.items()]
         try:
-            oldest_ms = self._now_ms() - self._window_ms
-            calls = [script_arguments(shard, share, self._window_ms, oldest_ms) for shard, share in shards.items()]
             async with asyncio.timeout(limit_seconds):
-                answers = await self._call(calls)
+                answers = await self._call(pipe, calls)
         except _REFUSALS as error:
-            self._refused(error, len(clicks))
-            return list(clicks)
+            self._refused(error, len(lines))
+            return frozenset(shards)
         self._metrics.journal_write_seconds.observe(time.perf_counter() - began_s)
-        self._metrics.journal_batch_clicks.observe(len(clicks))
-        refused: list[Clicked] = []
-        for share, answer in zip(shards.values(), answers, strict=True):
+        self._metrics.journal_batch_clicks.observe(len(lines))
+        refused: set[int] = set()
+        for shard, answer in zip(shards, answers, strict=True):
             if isinstance(answer, Exception):
-                self._refused(answer, len(share))
-                refused += share
-        return refused
+                self._refused(answer, len(shards[shard]))
+                refused.add(shard)
+        return frozenset(refused)
 
-    async def _call(self, calls: Sequence[tuple[object, ...]]) -> list[Any]:
+    @staticmethod
+    async def _call(pipe: RedisPipe, calls: Sequence[Sequence[bytes]]) -> list[Reply]:
         """Run the script once per call. Errors are among the answers; the script is sent where Redis lacks it."""
-        answers = await self._pipeline([("EVALSHA", _SCRIPT_SHA, *arguments) for arguments in calls])
+        answers = await pipe.call([packed([b"EVALSHA", _SCRIPT_SHA, *arguments]) for arguments in calls])
         lacking = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if lacking:
-            again = await self._pipeline([("EVAL", _SCRIPT, *calls[at]) for at in lacking])
+            again = await pipe.call([packed([b"EVAL", _SCRIPT, *calls[at]]) for at in lacking])
             for at, answer in zip(lacking, again, strict=True):
                 answers[at] = answer
         return answers
-
-    async def _pipeline(self, commands: Sequence[tuple[object, ...]]) -> list[Any]:
-        pipe = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        return await pipe.execute(raise_on_error=False)
 
     def _refused(self, error: Exception, clicks: int) -> None:
         self._metrics.journal_failures.add(type(error).__name__, amount=clicks)
@@ -219,10 +231,10 @@ class Journal:
         """Whether Redis takes writes: it may answer a PING and still be full, read-only or loading."""
         try:
             async with asyncio.timeout(self._write_seconds):
-                await self._redis.hincrby(redis_keys.click_counts(0), "accepted", 0)
+                answers = await self._pipe.call([_PROBE])
         except _REFUSALS:
             return False
-        return True
+        return not isinstance(answers[0], Exception)
 
     async def _deliver(self) -> None:
         """Bring every segment that nobody holds to Redis, until one is refused."""
@@ -236,45 +248,35 @@ class Journal:
 
     async def _deliver_segment(self, segment: Segment) -> bool:
         while (record := await asyncio.to_thread(segment.next_record)) is not None:
-            if await self._to_redis(record.clicks, BULK_SECONDS):
+            if await self._to_redis(self._bulk_pipe, record.lines, BULK_SECONDS):
                 return False
             segment.mark_delivered(record)
-            self._metrics.delivered_clicks.add(amount=len(record.clicks))
+            self._metrics.delivered_clicks.add(amount=len(record.lines))
         await asyncio.to_thread(segment.remove)
         return True
 
 
-def script_arguments(shard: int, clicks: Sequence[Clicked], window_ms: int, oldest_ms: int) -> tuple[object, ...]:
+def script_arguments(shard: int, lines: Sequence[ClickLine], window_ms: int, oldest: str) -> list[bytes]:
     """What append_clicks.lua takes, after the script: the number of keys, the keys, the values.
 
-    `clicks` are all of one shard. Human clicks since `oldest_ms` become touches.
+    `lines` are all of one shard. `oldest` is a time as touches begin with it: older ones are not kept.
     """
-    touches: defaultdict[str, list[str]] = defaultdict(list)
-    for click in clicks:
-        if click.verdict == Verdict.HUMAN and click.visitor_id and click.clicked_at > oldest_ms:
-            touches[redis_keys.touches(click.visitor_id)].append(touch_line(click))
-    rows = "".join([click_row(click) for click in clicks])
-    return (
-        2 + len(touches),
-        redis_keys.click_journal(shard),
-        redis_keys.click_counts(shard),
-        *touches,
-        _encoded(rows),
-        len(clicks),
-        window_ms,
-        *(_encoded("\n".join(newest_first(lines))) for lines in touches.values()),
-    )
-
-
-def touch_line(click: Clicked) -> str:
-    """A click as a line of its visitor's touches (docs/architecture.md)."""
-    campaign = click.campaign.replace("\n", " ")
-    return f"{click.clicked_at:013d} {click.click_id} {click.partner_id} {click.product} {campaign}"
-
-
-def newest_first(lines: Iterable[str]) -> list[str]:
-    """Touch lines in the order of R2, one per click, no more than are kept."""
-    return sorted(set(lines), reverse=True)[:TOUCHES_PER_VISITOR]
+    touches: dict[str, str] = {}
+    for line in lines:
+        if line.touch and line.touch > oldest:
+            known = touches.get(line.visitor_id)
+            touches[line.visitor_id] = f"{known}\n{line.touch}" if known else line.touch
+    prefix = redis_keys.touches_of_shard(shard)
+    return [
+        b"%d" % (2 + len(touches)),
+        redis_keys.click_journal(shard).encode(),
+        redis_keys.click_counts(shard).encode(),
+        *[(prefix + visitor_id).encode() for visitor_id in touches],
+        _encoded("".join([line.row for line in lines])),
+        b"%d" % len(lines),
+        b"%d" % window_ms,
+        *[_encoded("\n".join(newest_first(text.split("\n"))) if "\n" in text else text) for text in touches.values()],
+    ]
 
 
 def _encoded(text: str) -> bytes:
@@ -282,10 +284,14 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _answer(batch: Iterable[Waiting], is_durable: bool) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_result(is_durable)
+def _answer(batch: list[Waiting], is_durable: bool) -> None:
+    """Answer everybody in a batch and empty it. One who cannot take the answer is nobody else's harm."""
+    while batch:
+        _, answer = batch.pop()
+        try:
+            answer(is_durable)
+        except Exception:
+            log.exception("an answer could not be given")
 
 
 def _read_outcome(writing: asyncio.Future[None]) -> None:

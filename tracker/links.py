@@ -70,6 +70,8 @@ class Links:
         self._refusals: dict[tuple[str, str], float] = {}
         self._look_ups = 0
         self._following: asyncio.Task[None] | None = None
+        self.version = 0
+        """Grows whenever a link or a partner changes: what was derived from them is then out of date."""
         self.loaded = asyncio.Event()
         """Set once everything was read for the first time: the process is ready."""
 
@@ -156,6 +158,7 @@ class Links:
             if (partner := read_partner(key, value)) is not None:
                 partners[partner.partner_id] = partner
         self._links, self._partners = links, partners
+        self.version += 1
         self._refusals.clear()
 
     async def _entries(self, hash_key: str) -> AsyncIterator[tuple[str, bytes]]:
@@ -200,6 +203,7 @@ class Links:
 
     def _keep_link(self, code: str, value: bytes | None) -> Link | None:
         self._refusals.pop(("link", code), None)
+        self.version += 1
         link = read_link(code, value) if value is not None else None
         if link is None:
             self._links.pop(code, None)
@@ -209,6 +213,7 @@ class Links:
 
     def _keep_partner(self, partner_id: str, value: bytes | None) -> Standing | None:
         self._refusals.pop(("partner", partner_id), None)
+        self.version += 1
         partner = read_partner(partner_id, value) if value is not None else None
         if partner is None:
             self._partners.pop(partner_id, None)

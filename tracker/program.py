@@ -74,6 +74,13 @@ class Program:
     data_centers: Mapping[str, str] = field(default_factory=lambda: {"us-south1": "USA", "eu-west3": "European Union"})
     coupons: tuple[Coupon, ...] = (Coupon(1, "10% off for a year", 10, None),)
 
+    hosts: frozenset[str] = field(init=False)
+    """Every host of the program, lower-case: the only ones that a redirect may lead to."""
+
+    def __post_init__(self) -> None:
+        hosts: frozenset[str] = frozenset().union(*(product.hosts for product in self.products.values()))
+        object.__setattr__(self, "hosts", hosts)
+
     @property
     def window_ms(self) -> int:
         return self.window_days * DAY_MS
@@ -81,11 +88,6 @@ class Program:
     @property
     def default_data_center(self) -> str:
         return next(iter(self.data_centers))
-
-    @property
-    def hosts(self) -> frozenset[str]:
-        """Every host of the program, lower-case: the only ones that a redirect may lead to."""
-        return frozenset().union(*(product.hosts for product in self.products.values()))
 
 
 def percent_hundredths(value: object) -> int:

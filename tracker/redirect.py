@@ -20,7 +20,7 @@ from tracker.client_address import Client, Network, read_client
 from tracker.events import Clicked, Verdict
 from tracker.ids import RandomBytes, is_caller_id, new_time_ordered_id, new_visitor_id
 from tracker.journal import Journal
-from tracker.links import Links
+from tracker.links import Link, Links
 from tracker.metrics import Metrics
 from tracker.program import Product, Program
 from tracker.screening import MAX_USER_AGENT, Screened, screen
@@ -72,6 +72,15 @@ class Target(NamedTuple):
     is_link: bool = False
 
 
+class Asked(NamedTuple):
+    """What a path asks for: a short code, or a partner's direct link to a product. None for what can be no id."""
+
+    code: str | None
+    partner_id: str | None
+    product: Product
+    is_link: bool
+
+
 class Fresh(NamedTuple):
     """What a decision needs from the clock and from chance."""
 
@@ -95,6 +104,32 @@ class Landing(NamedTuple):
     base: str
     query: str
     fragment: str
+
+
+def read_path(path: str, program: Program) -> Asked:
+    """What a path asks for, as far as it can be an id at all."""
+    home = program.products[program.default_product]
+    first, *rest = path.strip("/").split("/")
+    if first == "a" and 1 <= len(rest) <= 2:
+        product = program.products.get(rest[1], home) if len(rest) == 2 else home
+        return Asked(None, rest[0] if is_caller_id(rest[0]) else None, product, is_link=False)
+    return Asked(first if not rest and is_caller_id(first) else None, None, home, is_link=True)
+
+
+def target_of(asked: Asked, link: Link | None, standing: Standing | None, program: Program) -> Target:
+    """What was asked for, with what is known of it."""
+    if link is None:
+        return Target(asked.partner_id, standing, asked.product, is_link=asked.is_link)
+    product = program.products.get(link.product, asked.product)
+    return Target(link.partner_id, standing, product, link.campaign, link.landing_url, is_link=True)
+
+
+def remembered_target(path: str, program: Program, links: Links) -> Target:
+    """What a path leads to, from memory alone."""
+    asked = read_path(path, program)
+    link = links.find_link(asked.code) if asked.code else None
+    partner_id = link.partner_id if link else asked.partner_id
+    return target_of(asked, link, links.standing(partner_id) if partner_id else None, program)
 
 
 def decide(view: View, target: Target, program: Program, secret: bytes, fresh: Fresh) -> Decision:
@@ -281,7 +316,6 @@ class RedirectApp:
         self._now_ms = now_ms
         self._trusted_proxies = tuple(trusted_proxies)
         self._random_bytes = random_bytes
-        self._home = program.products[program.default_product]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -294,7 +328,7 @@ class RedirectApp:
         except Exception:
             log.exception("a redirect failed; its visitor goes to the home page")
             self._metrics.redirect_errors.add()
-            decision = Decision(self._home.url, "not-recorded", None, None)
+            decision = Decision(self._program.products[self._program.default_product].url, "not-recorded", None, None)
         headers = [
             (b"location", decision.location.encode("ascii", "ignore")),
             (b"x-lasttouch", decision.result.encode()),
@@ -323,23 +357,11 @@ class RedirectApp:
 
     async def _find(self, path: str) -> Target:
         """What a path leads to; ids that memory does not know are looked up."""
-        first, *rest = path.strip("/").split("/")
-        if first == "a" and 1 <= len(rest) <= 2:
-            product = self._program.products.get(rest[1], self._home) if len(rest) == 2 else self._home
-            if not is_caller_id(rest[0]):
-                return Target(None, None, product)
-            return Target(rest[0], await self._links.look_up_partner(rest[0]), product)
-        link = await self._links.look_up_link(first) if not rest and is_caller_id(first) else None
-        if link is None:
-            return Target(None, None, self._home, is_link=True)
-        return Target(
-            link.partner_id,
-            await self._links.look_up_partner(link.partner_id),
-            self._program.products.get(link.product, self._home),
-            link.campaign,
-            link.landing_url,
-            is_link=True,
-        )
+        asked = read_path(path, self._program)
+        link = await self._links.look_up_link(asked.code) if asked.code else None
+        partner_id = link.partner_id if link else asked.partner_id
+        standing = await self._links.look_up_partner(partner_id) if partner_id else None
+        return target_of(asked, link, standing, self._program)
 
 
 async def _respond(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:

@@ -26,7 +26,12 @@ def click_counts(shard: int) -> str:
 
 def touches(visitor_id: str) -> str:
     """String: a visitor's newest human clicks, newest first, one a line (see journal.py), kept for the window."""
-    return f"{{c{shard_of(visitor_id)}}}:touch:{visitor_id}"
+    return touches_of_shard(shard_of(visitor_id)) + visitor_id
+
+
+def touches_of_shard(shard: int) -> str:
+    """What all keys of touches in a shard begin with; the visitor's id follows."""
+    return f"{{c{shard}}}:touch:"
 
 
 def seen_clicks(shard: int, bucket: str) -> str:

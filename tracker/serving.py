@@ -63,16 +63,19 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve_app(app: Any, listening: socket.socket, ready_fd: int | None = None) -> None:
+def serve_app(
+    app: Any, listening: socket.socket, ready_fd: int | None = None, protocol: type[HttpToolsProtocol] | None = None
+) -> None:
     """Serve `app` on a listening socket until SIGTERM or SIGINT, then finish what runs and return.
 
-    `ready_fd` is a pipe that is told `ready` once requests are answered.
+    `ready_fd` is a pipe that is told `ready` once requests are answered. `protocol` speaks HTTP, BoundedHttpProtocol
+    unless another one is given.
     """
     _allow_many_files()
     config = uvicorn.Config(
         app,
         loop="uvloop" if sys.platform != "win32" else "auto",
-        http=BoundedHttpProtocol,
+        http=protocol or BoundedHttpProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -131,9 +134,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        self._head_is_read()
+        super().on_headers_complete()
+
+    def _head_is_read(self) -> None:
         self._reads_head = False
         self._head_bytes = 0
-        super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

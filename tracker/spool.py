@@ -3,7 +3,7 @@
 A process appends to a segment of its own and holds a lock on it; when the process ends, however it ends, the lock is
 gone, and whoever delivers next may claim the segment. A segment is a row of records, each a batch of clicks:
 
-    payload bytes (4) · CRC-32 (4) · clicks (4) · delivered (1) · payload: JSON {"columns": […], "rows": [[…], …]}
+    payload bytes (4) · CRC-32 (4) · clicks (4) · delivered (1) · payload: JSON {"columns": […], "lines": [[…], …]}
 
 A record that a crash cut off was never acknowledged to anybody: reading ends before it. Bytes that cannot be read are
 kept beside the segment as `….torn`.
@@ -24,7 +24,8 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-from tracker.events import CLICK_COLUMNS, Clicked
+from tracker.click_line import ClickLine
+from tracker.events import CLICK_COLUMNS
 
 # What a machine gives to waiting clicks: about three million of them.
 SPOOL_BYTES = 1 << 30
@@ -48,7 +49,7 @@ class Record:
     """A batch of clicks in a segment. `offset` is where its header begins."""
 
     offset: int
-    clicks: list[Clicked]
+    lines: list[ClickLine]
 
 
 class Segment:
@@ -67,7 +68,7 @@ class Segment:
             if zlib.crc32(payload, clicks) != crc:
                 return None
             try:
-                record = None if delivered else Record(offset, _clicks_of(payload))
+                record = None if delivered else Record(offset, lines_of(payload))
             except (ValueError, KeyError, TypeError) as error:
                 log.error("%s: the record at byte %d cannot be understood: %r", self.path, offset, error)
                 return None
@@ -106,9 +107,9 @@ class Spool:
         # Appending and rotating come from different threads.
         self._lock = threading.Lock()
 
-    def append(self, clicks: Sequence[Clicked]) -> None:
+    def append(self, lines: Sequence[ClickLine]) -> None:
         """Keep clicks, on disk when this returns. Raises OSError (SpoolFull when there is no room)."""
-        frames = b"".join(_frame(clicks[at : at + RECORD_CLICKS]) for at in range(0, len(clicks), RECORD_CLICKS))
+        frames = b"".join(_frame(lines[at : at + RECORD_CLICKS]) for at in range(0, len(lines), RECORD_CLICKS))
         with self._lock:
             if self.size_bytes() + len(frames) > self._limit_bytes:
                 raise SpoolFull(f"the spool {self.folder} holds its {self._limit_bytes} bytes")
@@ -232,10 +233,9 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def _frame(clicks: Sequence[Clicked]) -> bytes:
-    rows = [[getattr(click, name) for name in CLICK_COLUMNS] for click in clicks]
-    payload = json.dumps({"columns": CLICK_COLUMNS, "rows": rows}, separators=(",", ":")).encode()
-    return _HEADER.pack(len(payload), zlib.crc32(payload, len(clicks)), len(clicks), 0) + payload
+def _frame(lines: Sequence[ClickLine]) -> bytes:
+    payload = json.dumps({"columns": CLICK_COLUMNS, "lines": lines}, separators=(",", ":")).encode()
+    return _HEADER.pack(len(payload), zlib.crc32(payload, len(lines)), len(lines), 0) + payload
 
 
 def _read_frame(file: BinaryIO, offset: int) -> tuple[tuple[int, int, int, int], bytes] | None:
@@ -249,9 +249,17 @@ def _read_frame(file: BinaryIO, offset: int) -> tuple[tuple[int, int, int, int],
     return ((length, crc, clicks, delivered), payload) if len(payload) == length else None
 
 
-def _clicks_of(payload: bytes) -> list[Clicked]:
-    """The clicks of a payload. Columns that this version does not know are left out: an older one may deliver."""
+def lines_of(payload: bytes) -> list[ClickLine]:
+    """The clicks of a payload, with the columns of this version: a newer or an older one may have written them."""
     document = json.loads(payload)
+    lines = [ClickLine(*line) for line in document["lines"]]
     columns = document["columns"]
-    known = [(at, name) for at, name in enumerate(columns) if name in CLICK_COLUMNS]
-    return [Clicked(**{name: row[at] for at, name in known}) for row in document["rows"]]
+    if columns == list(CLICK_COLUMNS):
+        return lines
+    return [line._replace(row=_with_our_columns(line.row, columns)) for line in lines]
+
+
+def _with_our_columns(row: str, columns: Sequence[str]) -> str:
+    """Escaped fields hold no tabs, so that a row can be taken apart and put together without reading them."""
+    fields = dict(zip(columns, row.rstrip("\n").split("\t"), strict=True))
+    return "\t".join(fields.get(name, "") for name in CLICK_COLUMNS) + "\n"

@@ -122,9 +122,7 @@ def _bucket_of(day: date, group_by: str) -> date:
     return day.replace(day=1) if group_by == "month" else day
 
 
-def _chart(
-    asked: FunnelRequest, items: Sequence[Mapping[str, Any]], measure: str, room: Room
-) -> ColumnChart | None:
+def _chart(asked: FunnelRequest, items: Sequence[Mapping[str, Any]], measure: str, room: Room) -> ColumnChart | None:
     """The chart of a funnel by time; None for other groups, and for so many buckets that none would be seen."""
     if asked.group_by not in BUCKET_DAYS or not items:
         return None

@@ -66,9 +66,10 @@ class Story:
         await self.intake.accept(read_body(fact, fields, Reading(PROGRAM, NOW_MS)), is_import=True)
 
     async def click(self, *clicks: Clicked) -> None:
-        metrics = Metrics("0")
-        spool = Spool(self._folder)
-        await Journal(self.aredis, spool, PROGRAM.window_ms, lambda: NOW_MS, metrics).append_many(clicks)
+        url = f"unix://{self.aredis.connection_pool.connection_kwargs['path']}"
+        journal = Journal(url, Spool(self._folder), PROGRAM.window_ms, lambda: NOW_MS, Metrics("0"))
+        await journal.append_many(clicks)
+        await journal.close()
 
     async def happen(self) -> None:
         clicks = [

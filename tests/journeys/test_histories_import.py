@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import hypothesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.harness import Journey, Server
@@ -28,8 +28,9 @@ checked = settings(
     derandomize=SEED is None,
     database=None,
     deadline=None,
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
-    print_blob=True,
+    report_multiple_bugs=False,
 )
 
 

@@ -30,5 +30,3 @@ def app(redis_url: str, clickhouse_url: str, tmp_path_factory: pytest.TempPathFa
         warehouse.drop()
         warehouse.close()
         client.close()
-
-

@@ -25,6 +25,7 @@ from reports.app import create_app
 from reports.sessions import make_sign_in_link
 from tracker import redis_keys
 from tracker.program import Program
+from tracker.secret import email_hash
 from tracker.settings import Settings
 from tracker.tokens import Tokens
 
@@ -141,7 +142,7 @@ class Serving:
             for partner_id in ("P", "Q", "S"):
                 label = partner_id + self._run_label
                 self.tokens[partner_id] = (await tokens.issue("partner", label, world.NOW, partner_id))[1]
-                hashed = world.email_hash(world.SECRET, f"{partner_id}@partners.example")
+                hashed = email_hash(world.SECRET, f"{partner_id}@partners.example")
                 await client.hset(redis_keys.PARTNER_EMAILS, hashed, partner_id)
             settings = Settings(data=data, admin_token=ADMIN_TOKEN)
             app = create_app(settings, Program(), client, warehouse, tokens, world.SECRET, None, lambda: world.NOW)

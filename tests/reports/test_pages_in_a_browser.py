@@ -90,8 +90,7 @@ def test_everything_works_without_javascript(browser: Browser, app: App, complai
     page.context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 360])
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (360, "dark")])
 def test_pages_fit_and_are_labelled(browser: Browser, app: App, complaints: list[str], width: int, scheme: str) -> None:
     for who, paths in PAGES.items():
         page = open_page(browser, app, complaints, width, color_scheme=scheme)

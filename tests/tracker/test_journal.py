@@ -19,7 +19,8 @@ from redis.exceptions import RedisError
 from tracker import redis_keys
 from tracker.errors import Unavailable
 from tracker.events import Clicked, click_row
-from tracker.journal import QUEUED_CLICKS, TOUCHES_PER_VISITOR, Journal, touch_line
+from tracker.click_line import TOUCHES_PER_VISITOR, click_line, touch_line
+from tracker.journal import QUEUED_CLICKS, Journal
 from tracker.metrics import Metrics
 from tracker.spool import Spool, spooled_count
 
@@ -115,8 +116,8 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
 @asynccontextmanager
 async def journal_on(url: str, folder: Path, write_seconds: float = 5.0) -> AsyncIterator[tuple[Journal, Redis]]:
     """A started journal whose spool is `folder`, and a client to look with."""
-    async with Redis.from_url(url) as redis, Redis.from_url(url) as looking:
-        journal = Journal(redis, Spool(folder), WINDOW_MS, lambda: NOW_MS, Metrics("1"), write_seconds)
+    async with Redis.from_url(url) as looking:
+        journal = Journal(url, Spool(folder), WINDOW_MS, lambda: NOW_MS, Metrics("1"), write_seconds)
         await journal.start()
         try:
             yield journal, looking
@@ -306,7 +307,7 @@ async def test_when_redis_and_disk_both_refuse_the_answer_is_no(own_redis: OwnRe
 
 async def test_what_another_process_left_on_disk_is_delivered(empty_redis_url: str, tmp_path: Path) -> None:
     left_behind = Spool(tmp_path)
-    left_behind.append([click(1), click(2)])
+    left_behind.append([click_line(click(1)), click_line(click(2))])
     left_behind.rotate()
     async with journal_on(empty_redis_url, tmp_path) as (_, redis):
         await until(lambda: spooled_count(tmp_path) == 0)

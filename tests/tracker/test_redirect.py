@@ -276,7 +276,7 @@ async def app_on(
         await redis.hset(redis_keys.PARTNERS, PARTNER, json.dumps(partner))
         await redis.hset(redis_keys.PARTNERS, "S-1", json.dumps({**partner, "changes": [[2, "e", "suspended"]]}))
         links, metrics = Links(redis, look_up_seconds=5.0), Metrics("1")
-        journal = Journal(redis, Spool(spool), PROGRAM.window_ms, now_ms, metrics, write_seconds)
+        journal = Journal(url, Spool(spool), PROGRAM.window_ms, now_ms, metrics, write_seconds)
         await links.start()
         await journal.start()
         app = RedirectApp(PROGRAM, secret, links, journal, metrics, now_ms, **options)

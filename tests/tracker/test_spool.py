@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -12,25 +13,28 @@ from pathlib import Path
 
 import pytest
 
-from tracker.events import Clicked
-from tracker.spool import RECORD_CLICKS, Spool, SpoolFull, spooled_count
+from tracker.click_line import ClickLine, click_line
+from tracker.events import CLICK_COLUMNS, Clicked
+from tracker.spool import RECORD_CLICKS, Spool, SpoolFull, lines_of, spooled_count
 
 
-def click(number: int, **fields: str | None) -> Clicked:
+def click(number: int, **fields: str | None) -> ClickLine:
     values = {"visitor_id": f"11111111-1111-4111-8111-{number:012x}", "partner_id": "W-5ZzZyiR", "product": "livechat"}
-    return Clicked(
-        click_id=f"0190b5a4-7c3e-7d2a-9f00-{number:012x}",
-        clicked_at=1_760_000_000_000 + number,
-        **{**values, **fields},  # type: ignore[arg-type]
+    return click_line(
+        Clicked(
+            click_id=f"0190b5a4-7c3e-7d2a-9f00-{number:012x}",
+            clicked_at=1_760_000_000_000 + number,
+            **{**values, **fields},  # type: ignore[arg-type]
+        )
     )
 
 
-def drain(spool: Spool) -> list[Clicked]:
+def drain(spool: Spool) -> list[ClickLine]:
     """Everything that can be claimed, as a deliverer takes it."""
-    taken: list[Clicked] = []
+    taken: list[ClickLine] = []
     while (segment := spool.claim()) is not None:
         while (record := segment.next_record()) is not None:
-            taken += record.clicks
+            taken += record.lines
             segment.mark_delivered(record)
         segment.remove()
         segment.release()
@@ -164,7 +168,7 @@ def test_segments_and_records_are_bounded(tmp_path: Path) -> None:
     sizes = []
     while (segment := spool.claim()) is not None:
         while (record := segment.next_record()) is not None:
-            sizes.append(len(record.clicks))
+            sizes.append(len(record.lines))
         segment.remove()
         segment.release()
     assert sum(sizes) == len(clicks) + 6
@@ -180,7 +184,7 @@ def test_a_write_that_failed_half_way_hides_nothing_that_comes_later(tmp_path: P
     spool.append([click(3)])
     spool.rotate()
     assert spooled_count(tmp_path) == 2
-    assert sorted(drain(spool), key=lambda found: found.click_id) == [click(1), click(3)]
+    assert sorted(drain(spool), key=lambda found: found.row) == [click(1), click(3)]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -188,3 +192,13 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_says_so(tmp_path: Path) -
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         Spool(tmp_path / "file" / "spool").append([click(1)])
+
+
+def test_another_version_s_columns_are_put_in_our_order(tmp_path: Path) -> None:
+    """A newer or an older process may have written the segment: columns are found by name."""
+    line = click(1, campaign="tab\there")
+    theirs = ["future", *reversed(CLICK_COLUMNS[:-1])]
+    ours = line.row.rstrip("\n").split("\t")
+    row = "\t".join(["x", *reversed(ours[:-1])]) + "\n"
+    payload = json.dumps({"columns": theirs, "lines": [line._replace(row=row)]}).encode()
+    assert lines_of(payload) == [line._replace(row="\t".join([*ours[:-1], ""]) + "\n")]

@@ -81,7 +81,7 @@ async def page_on(url: str, spool: Path, write_seconds: float = 5.0) -> AsyncIte
     async with Redis.from_url(url, socket_timeout=None) as redis:
         await redis.hset(redis_keys.PARTNERS, "W-1", json.dumps({"joined_at": 1, "changes": []}))
         links, metrics, program = Links(redis, look_up_seconds=5.0), Metrics("1"), Program()
-        journal = Journal(redis, Spool(spool), program.window_ms, lambda: NOW_MS, metrics, write_seconds)
+        journal = Journal(url, Spool(spool), program.window_ms, lambda: NOW_MS, metrics, write_seconds)
         await links.start()
         await journal.start()
         try:

@@ -1,0 +1,72 @@
+"""The supervisor, with small processes: order, restarts, limits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.serve_run import until
+from tracker import supervisor
+from tracker.supervisor import Role, RunFailed, Supervisor
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+
+
+READY = "while [ $# -gt 1 ]; do shift; done; echo ready > /proc/self/fd/$1; "
+
+
+def script(name: str, text: str, stops: int = 1, needs: Sequence[str] = (), first: str = "") -> Role:
+    """A role that is a shell script: it does `first`, says that it is ready, and does `text`."""
+    return Role(name, ["/bin/sh", "-c", first + READY + text, name], stops=stops, stop_within_seconds=5.0, needs=needs)
+
+
+async def supervise(roles: Sequence[Role], then: Callable[[], None]) -> None:
+    async def announce() -> None:
+        then()
+
+    stopping: list[str] = []
+    try:
+        await Supervisor(roles, os.environ).run(announce, lambda: stopping.append("told"))
+    finally:
+        assert stopping == ["told"]
+
+
+def test_roles_start_after_what_they_need_and_stop_in_order(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    first = f"trap 'echo $0 stops >> {log}; exit 0' TERM; echo $0 starts >> {log}; "
+    loop = "while :; do sleep 0.05; done"
+    roles = [
+        script("late", loop, stops=0, needs=["early"], first=first),
+        script("early", loop, stops=1, first=first),
+    ]
+    asyncio.run(supervise(roles, lambda: until_lines(log, 2)))
+    assert log.read_text().splitlines() == ["early starts", "late starts", "late stops", "early stops"]
+
+
+def until_lines(log: Path, count: int) -> None:
+    until("all have started", 10, lambda: log.exists() and len(log.read_text().splitlines()) == count)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_role_that_keeps_dying_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_SECONDS", 0.01)
+    with pytest.raises(RunFailed, match=r"weak ended with exit code 7; that was more than 10 times in 60 seconds"):
+        asyncio.run(supervise([script("weak", "exit 7"), script("strong", "exec sleep 60")], lambda: None))
+
+
+def test_a_wrong_setting_is_not_tried_again() -> None:
+    broken = Role("broken", ["/bin/sh", "-c", "exit 2", "broken"], stops=1)
+    with pytest.raises(RunFailed, match="broken did not start"):
+        asyncio.run(supervise([broken], lambda: None))
+
+
+def test_a_role_that_ignores_the_stop_is_killed(caplog: pytest.LogCaptureFixture) -> None:
+    deaf = Role("deaf", ["/bin/sh", "-c", "trap '' TERM; " + READY + "while :; do sleep 0.05; done", "deaf"], 1, 0.3)
+    asyncio.run(supervise([deaf], lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    assert "deaf did not stop in 0.3 s and is killed" in caplog.text

@@ -1,0 +1,268 @@
+"""The fast lane and the ordinary way give the same bytes for the same request, and journal the same rows."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import random
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from redis.asyncio import Redis
+
+from tracker import redis_keys
+from tracker.fast_lane import FastLane
+from tracker.fast_protocol import FastProtocol
+from tracker.journal import Journal
+from tracker.links import Links
+from tracker.metrics import Metrics
+from tracker.program import Program
+from tracker.redirect import RedirectApp
+from tracker.serving import BoundedHttpProtocol
+from tracker.spool import Spool
+
+pytestmark = pytest.mark.anyio
+
+NOW_MS = 1_795_000_000_000
+SECRET = b"k" * 32
+PROGRAM = Program()
+CHROME = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
+)
+VISITOR = "0b3c1f1e-7d0a-4b8e-9a55-0123456789ab"
+
+
+@dataclass
+class App:
+    """The redirect with its fast lane, as tracker/app.py puts them together."""
+
+    redirect: RedirectApp
+    lane: FastLane
+    metrics: Metrics
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.redirect(scope, receive, send)
+
+
+class CountingLane(FastLane):
+    """Counts what it takes, so that a test can see that it is taken at all."""
+
+    taken = 0
+
+    def answer(self, *arguments: Any) -> Any:
+        answer = super().answer(*arguments)
+        self.taken += answer is not None
+        return answer
+
+
+async def directory(redis: Redis) -> None:
+    partner = {"joined_at": 1, "email_hash": "", "changes": []}
+    link = {"partner_id": "W-1", "product": "livechat", "campaign": "pp_späte & co", "landing_url": ""}
+    landing = "https://www.livechat.com/pricing?plan=team&a=evil#faq"
+    await redis.hset(redis_keys.PARTNERS, "W-1", json.dumps(partner))
+    await redis.hset(redis_keys.PARTNERS, "S-1", json.dumps({**partner, "changes": [[2, "e", "suspended"]]}))
+    await redis.hset(redis_keys.PARTNERS, "F-1", json.dumps({**partner, "joined_at": NOW_MS + 1}))
+    await redis.hset(redis_keys.LINKS, "pTQxp", json.dumps(link))
+    await redis.hset(redis_keys.LINKS, "deep", json.dumps({**link, "landing_url": landing}))
+
+
+@asynccontextmanager
+async def server(url: str, spool: Path, protocol: Any, proxies: Sequence[str] = ()) -> AsyncIterator[tuple[int, App]]:
+    """The app on a port of its own, with a clock that stands and chance that always says the same."""
+    async with Redis.from_url(url, socket_timeout=None) as redis:
+        await directory(redis)
+        links, metrics = Links(redis, look_up_seconds=5.0), Metrics("1")
+        journal = Journal(url, Spool(spool), PROGRAM.window_ms, lambda: NOW_MS, metrics, write_seconds=5.0)
+        await links.start()
+        await journal.start()
+        networks = [ip_network(name) for name in proxies]
+        parts = (PROGRAM, SECRET, links, journal, metrics, lambda: NOW_MS, networks, lambda size: b"\x5a" * size)
+        app = App(RedirectApp(*parts), CountingLane(*parts), metrics)
+        listening = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None, server_header=False)
+        running = uvicorn.Server(config)
+        serving = asyncio.create_task(running.serve(sockets=[listening]))
+        try:
+            yield listening.getsockname()[1], app
+        finally:
+            running.should_exit = True
+            await serving
+            await journal.close()
+            await links.close()
+
+
+async def exchange(port: int, sent: bytes, answers: int) -> bytes:
+    """What a connection answers to `sent`, until so many answers have come or it closes; without dates."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    received = b""
+    try:
+        async with asyncio.timeout(10):
+            for _ in range(answers):
+                received += await reader.readuntil(b"\r\n\r\n")
+            if b"connection: close" in received:
+                assert await reader.read() == b""
+    except asyncio.IncompleteReadError as error:
+        received += error.partial + b"<closed>"
+    writer.close()
+    return b"\r\n".join(line for line in received.split(b"\r\n") if not line.startswith(b"date:"))
+
+
+async def rows(redis: Redis) -> list[bytes]:
+    """All journaled rows and all touches."""
+    found = []
+    for shard in range(redis_keys.SHARDS):
+        for _, fields in await redis.xrange(redis_keys.click_journal(shard)):
+            found += fields[b"clicks"].splitlines()
+    touches = await redis.keys("{c?}:touch:*")
+    return sorted(found) + sorted([key + b" " + (await redis.get(key) or b"") for key in touches])
+
+
+def get(target: str, *headers: str, agent: str | None = CHROME, method: str = "GET", version: str = "1.1") -> bytes:
+    lines = [f"{method} {target} HTTP/{version}", "Host: go.example", *headers]
+    if agent is not None:
+        lines.append(f"User-Agent: {agent}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+
+
+USUAL = [
+    get("/a/W-1"),
+    get("/pTQxp"),
+    get("/deep"),
+    get("/a/W-1/partner_program"),
+    get("/a/W-1/nothing"),
+    get("/a/S-1"),
+    get("/a/W-1/"),
+    get("/a/W-1", f"Cookie: lt_vid={VISITOR}"),
+    get("/a/W-1", f"Cookie: x=1; lt_vid={VISITOR.upper()}; lt_vid={VISITOR}"),
+    get("/a/W-1", "Cookie: lt_vid=00000000-0000-0000-0000-000000000000"),
+    get("/a/W-1", "Cookie: lt_vid="),
+    get("/a/W-1", "Referer: https://blog.example/p\tq?a=b\\c"),
+    get("/a/W-1", "Referer: https://blog.example/" + "é" * 600),
+    get("/a/W-1?gclid=1&utm_source=x&sub=a%20b&sub=c"),
+    get("/a/W-1?a=evil&lt=evil&to=/pricing%3Fx=1"),
+    get("/deep?to=https://partners.livechat.com/join%23here&utm_campaign=own"),
+    get("/deep?to=https://evil.example/&x=%0d%0aset-cookie:y"),
+    get("/a/W-1?" + "x" * 9000),
+    get("/a/W-1?"),
+    get('/a/W-1?q="quoted"|{}'),
+    get("/a/W-1", agent="Googlebot/2.1 (+http://www.google.com/bot.html)"),
+    get("/a/W-1", agent=None),
+    get("/a/W-1", agent="Mozilla/5.0 tab\there back\\slash"),
+    get("/a/W-1", agent="x" * 3000),
+    get(
+        "/a/W-1", "Accept-Language: pl", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "CF-IPCountry: PL"
+    ),
+    get("/a/W-1", "Forwarded: for=203.0.113.9;proto=https"),
+    get("/a/W-1", "Connection: close"),
+]
+UNUSUAL = [
+    get("/a/F-1"),
+    get("/a/nobody"),
+    get("/unknown"),
+    get("/"),
+    get("/a/" + "x" * 65),
+    get("/a/W%2D1"),
+    get("/pTQxp#fragment"),
+    get("/pTQxp?x#fragment"),
+    get("http://go.example/a/W-1?x=1"),
+    get("/a/W-1", method="HEAD"),
+    get("/a/W-1", method="DELETE"),
+    get("/a/W-1", "Content-Length: 3") + b"abc",
+    get("/a/W-1", "Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n\r\n",
+    get("/a/W-1", "Upgrade: websocket", "Connection: upgrade"),
+    get("/a/W-1", "Sec-GPC: 1"),
+    get("/a/W-1", "DNT: 1"),
+    get("/a/W-1", "Cookie: lt_optout=1"),
+    get("/a/W-1", "Sec-Purpose: prefetch;prerender"),
+    get("/a/W-1", "X-Purpose: preview"),
+    get("/a/W-1", "Cookie: a=b", f"Cookie: lt_vid={VISITOR}"),
+    get("/a/W-1", "Referer: one", "Referer: two"),
+    get("/a/W-1", version="1.0"),
+]
+
+
+async def both(
+    empty_redis_url: str, tmp_path: Path, sent: Sequence[tuple[bytes, int]], proxies: Sequence[str] = ()
+) -> tuple[list[bytes], list[bytes], int]:
+    """Answers and rows, which both ways must agree on; and how many requests the fast lane took."""
+    outcomes = []
+    taken = 0
+    for number, protocol in enumerate((BoundedHttpProtocol, FastProtocol)):
+        url = f"{empty_redis_url}?db={number}"
+        async with server(url, tmp_path / str(number), protocol, proxies) as (port, app), Redis.from_url(url) as redis:
+            answers = [await exchange(port, request, count) for request, count in sent]
+            outcomes.append(
+                (answers, await rows(redis), app.metrics.render().split("# HELP lasttouch_journal_batch")[0])
+            )
+            taken = app.lane.taken
+    ordinary, fast = outcomes
+    for (request, _), one, other in zip(sent, ordinary[0], fast[0], strict=True):
+        assert one == other, f"the two ways differ on {request!r}"
+    assert ordinary[1:] == fast[1:]
+    return ordinary[0], ordinary[1], taken
+
+
+async def test_usual_requests_are_taken_and_answered_alike(empty_redis_url: str, tmp_path: Path) -> None:
+    answers, kept, taken = await both(empty_redis_url, tmp_path, [(request, 1) for request in USUAL])
+    assert taken == len(USUAL)
+    assert all(answer.startswith(b"HTTP/1.1 302 Found\r\nlocation: https://") for answer in answers)
+    assert len([row for row in kept if b"\tredirect\t" in row]) == len(USUAL)
+
+
+async def test_unusual_requests_go_the_ordinary_way(empty_redis_url: str, tmp_path: Path) -> None:
+    _, _, taken = await both(empty_redis_url, tmp_path, [(request, 1) for request in UNUSUAL])
+    assert taken == 0
+
+
+async def test_behind_a_trusted_proxy(empty_redis_url: str, tmp_path: Path) -> None:
+    answers, kept, taken = await both(empty_redis_url, tmp_path, [(request, 1) for request in USUAL], ["127.0.0.0/8"])
+    assert taken == len(USUAL)
+    assert sum(b"; Secure" in answer for answer in answers) == 2
+    assert any(b"203.0.113.0/24" in row and b"\tPL\t" in row for row in kept)
+
+
+async def test_requests_on_one_connection_are_answered_in_order(empty_redis_url: str, tmp_path: Path) -> None:
+    """Pipelined: the lane's and the ordinary ones mixed, more than one read holds."""
+    quiet = [request for request in USUAL + UNUSUAL if b"lose" not in request and b"HTTP/1.1" in request]
+    quiet = [request for request in quiet if b"pgrade" not in request]
+    shuffled = random.Random(7)
+    trains = [shuffled.choices(quiet, k=length) for length in (2, 3, 5, 8, 40)]
+    trains += [list(pair) for pair in itertools.permutations((USUAL[0], UNUSUAL[1], UNUSUAL[9]))]
+    await both(empty_redis_url, tmp_path, [(b"".join(train), len(train)) for train in trains])
+
+
+async def test_a_visitor_who_hangs_up_leaves_a_click_and_no_trace(empty_redis_url: str, tmp_path: Path) -> None:
+    async with (
+        server(empty_redis_url, tmp_path, FastProtocol) as (port, app),
+        Redis.from_url(empty_redis_url) as redis,
+    ):
+        for _ in range(20):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(USUAL[0])
+            await writer.drain()
+            writer.transport.abort()
+        async with asyncio.timeout(10):
+            while (
+                app.lane.taken != len([row for row in await rows(redis) if b"\tredirect\t" in row])
+                or not app.lane.taken
+            ):
+                await asyncio.sleep(0.01)
+        assert b"x-lasttouch: counted" in await exchange(port, USUAL[0], 1)
+
+
+async def test_a_click_that_nobody_keeps_is_not_called_counted(empty_redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way of the spool folder")
+    for protocol in (BoundedHttpProtocol, FastProtocol):
+        async with server(empty_redis_url, tmp_path / "file" / "spool", protocol) as (port, app):
+            app.redirect._journal.redis_is_away = True  # so that only the disk is asked, which refuses
+            answer = await exchange(port, USUAL[0], 1)
+        assert b"x-lasttouch: not-recorded\r\n" in answer and answer.startswith(b"HTTP/1.1 302")

@@ -1,0 +1,152 @@
+"""One connection to Redis for the journal's writes, with as little in between as can be.
+
+A batch of commands goes out as one block of bytes and its answers come back in order; the journal's script answers with
+an integer or an error, so that is all that is read (RESP2, https://redis.io/docs/latest/develop/reference/protocol-spec/).
+Everything else talks to Redis through redis-py; this exists because a general client costs more per batch than the
+batch's clicks cost themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+MAX_REPLY_LINE = 64 * 1024
+_NO_SCRIPT = b"-NOSCRIPT"
+
+Reply = int | RedisError
+
+
+def packed(command: Iterable[bytes]) -> bytes:
+    """A command as Redis reads it: an array of bulk strings."""
+    parts = list(command)
+    pieces = [b"*%d\r\n" % len(parts)]
+    for part in parts:
+        pieces.append(b"$%d\r\n%b\r\n" % (len(part), part))
+    return b"".join(pieces)
+
+
+class RedisPipe(asyncio.Protocol):
+    """A connection that is made when it is needed, and dropped whenever something is wrong with it."""
+
+    def __init__(self, url: str, connect_seconds: float = 1.0) -> None:
+        self._url = url
+        self._connect_seconds = connect_seconds
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[tuple[asyncio.Future[list[Reply]], int, list[Reply]]] = deque()
+        self._unread = b""
+        self._connecting = asyncio.Lock()
+
+    async def call(self, commands: Sequence[bytes]) -> list[Reply]:
+        """Send packed commands and wait for all answers; an error that Redis answers is among them.
+
+        Raises RedisError when there is no connection or it breaks, and then what Redis did is unknown. A caller who
+        stops waiting (a time limit) drops the connection, for its late answers would be taken for others'.
+        """
+        if self._transport is None:
+            async with self._connecting:
+                if self._transport is None:
+                    await self._connect()
+        try:
+            return await self._send(commands)
+        except asyncio.CancelledError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Drop the connection. Who still waits is told so."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+        self._fail(RedisConnectionError("the connection to Redis was closed"))
+
+    def _send(self, commands: Sequence[bytes]) -> asyncio.Future[list[Reply]]:
+        if self._transport is None:
+            raise RedisConnectionError("there is no connection to Redis")
+        future: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((future, len(commands), []))
+        self._transport.write(b"".join(commands))
+        return future
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        parts = urlsplit(self._url)
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                if parts.scheme == "unix":
+                    await loop.create_unix_connection(lambda: self, parts.path)
+                else:
+                    tls = ssl.create_default_context() if parts.scheme == "rediss" else None
+                    host, port = parts.hostname or "localhost", parts.port or 6379
+                    await loop.create_connection(lambda: self, host, port, ssl=tls)
+                if greeting := handshake(self._url):
+                    for answer in await self._send(greeting):
+                        if isinstance(answer, RedisError):
+                            raise answer
+        except (OSError, TimeoutError, RedisError) as error:
+            self.close()
+            raise RedisConnectionError(f"cannot connect to Redis: {error or type(error).__name__}") from None
+
+    # -- asyncio.Protocol ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._unread = b""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._fail(RedisConnectionError(f"the connection to Redis was lost: {error or 'closed by Redis'}"))
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._unread = (self._unread + data).split(b"\r\n")
+        if len(self._unread) > MAX_REPLY_LINE:
+            self.close()
+            return
+        for line in lines:
+            if not self._waiting:
+                self.close()  # an answer that nobody asked for: we lost count
+                return
+            future, wanted, answers = self._waiting[0]
+            answers.append(read_reply(line))
+            if len(answers) == wanted:
+                self._waiting.popleft()
+                if not future.done():
+                    future.set_result(answers)
+
+    def _fail(self, error: RedisError) -> None:
+        while self._waiting:
+            future, _, _ = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(error)
+
+
+def read_reply(line: bytes) -> Reply:
+    """An integer, a status (as 0) or an error, from a line without its end."""
+    if line[:1] == b":":
+        return int(line[1:])
+    if line[:1] == b"+":
+        return 0
+    text = line[1:].decode("utf-8", "replace")
+    return NoScriptError(text) if line.startswith(_NO_SCRIPT) else ResponseError(text)
+
+
+def handshake(url: str) -> list[bytes]:
+    """What a new connection must say first: the user, the password and the database of the URL."""
+    parts = urlsplit(url)
+    query: dict[str, Any] = parse_qs(parts.query)
+    password = unquote(parts.password or query.get("password", [""])[0])
+    user = unquote(parts.username or query.get("username", [""])[0])
+    database = query.get("db", [""])[0] or (parts.path.strip("/") if parts.scheme != "unix" else "")
+    commands = []
+    if password:
+        commands.append(packed([b"AUTH", *([user.encode()] if user else []), password.encode()]))
+    if database and database != "0":
+        commands.append(packed([b"SELECT", database.encode()]))
+    return commands
