@@ -87,7 +87,7 @@ async def server(url: str, spool: Path, protocol: Any, proxies: Sequence[str] = 
         parts = (PROGRAM, SECRET, links, journal, metrics, lambda: NOW_MS, networks, lambda size: b"\x5a" * size)
         app = App(RedirectApp(*parts), CountingLane(*parts), metrics)
         listening = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None, server_header=False)
+        config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None, proxy_headers=False)
         running = uvicorn.Server(config)
         serving = asyncio.create_task(running.serve(sockets=[listening]))
         try:
