@@ -7,11 +7,9 @@ rounds fail, and the other way round.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import redis
@@ -21,7 +19,7 @@ from redis.retry import Retry
 from attribution.journal_streams import entry_order
 from attribution.ledger import Round, run_round
 from attribution.loader import Load, Loader
-from attribution.rebuild import Progress, is_directory_lost, rebuild_derived, rebuild_redis
+from attribution.rebuild import is_directory_lost, rebuild_redis
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
 from tracker import redis_keys
@@ -92,7 +90,6 @@ class AttributionService:
         self._attributed = 0
         self._covered_load = -1
         self._resets_seen = -1  # of Redis; below the loader's count: the directory is to be looked at
-        self._rebuilds: queue.SimpleQueue[tuple[Future[None], Progress]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._passes = threading.Condition()
         self._begun_passes = 0
@@ -144,43 +141,11 @@ class AttributionService:
             wanted = self._begun_passes + 1
             return self._passes.wait_for(lambda: self._idle_pass >= wanted, timeout)
 
-    def rebuild(self, progress: Progress = log.info) -> None:
-        """Rebuild Redis's working state and the derived tables, between two steps of the service's own.
-
-        Returns when it is done. Raises what the stores raise, and Unavailable when the service does not run.
-        """
-        if self._thread is None or not self._thread.is_alive():
-            raise Unavailable("attribution does not run")
-        wanted: Future[None] = Future()
-        self._rebuilds.put((wanted, progress))
-        while True:
-            try:
-                return wanted.result(POLL_SECONDS * 10)
-            except TimeoutError:
-                if wanted.done():
-                    raise
-                if not self._thread.is_alive():
-                    raise Unavailable("attribution was stopped") from None
-
-    def _rebuild_if_wanted(self) -> None:
-        try:
-            wanted, progress = self._rebuilds.get_nowait()
-        except queue.Empty:
-            return
-        try:
-            rebuild_redis(self._redis, self._warehouse, self._program, self._now_ms(), progress)
-            rebuild_derived(self._warehouse, self._program, self._now_ms(), progress)
-        except Exception as error:  # it is the caller's to hear
-            wanted.set_exception(error)
-        else:
-            wanted.set_result(None)
-
     def _run(self) -> None:
         while not self._stopping.is_set():
             with self._passes:
                 self._begun_passes += 1
             began = time.monotonic()
-            self._rebuild_if_wanted()
             loaded = self._try(self._loading, self._load) if self._loading.is_due else None
             attributed = self._try(self._attributing, self._attribute) if self._attributing.is_due else None
             is_idle = loaded is False and attributed is False

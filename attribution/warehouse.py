@@ -99,7 +99,7 @@ class Warehouse:
         _translating(create)
 
     def migrate(self, folder: Path = _SCHEMA) -> None:
-        """Apply the numbered files of `folder` that this database has not seen, in order; see schema/README.md."""
+        """Apply the numbered files of `folder` that this database has not seen, in order; see migration.py."""
         from attribution.migration import migrate
 
         migrate(self, folder)

@@ -17,7 +17,6 @@ from redis import Redis
 from tracker import redis_keys
 from tracker.errors import SettingError
 
-DEMO_KEY = "{dir}:demo"
 SEED = 6  # with every kind of fact in it, whatever the weekday that the history begins on
 
 
@@ -51,7 +50,7 @@ def claim(data: Path, redis_url: str) -> None:
                     "Give another folder with --data, or leave --demo out"
                 )
             _write_claim(data, Claim(began_at=time.time_ns() // 1_000_000))
-        client.set(DEMO_KEY, 1)
+        client.set(redis_keys.DEMO, 1)
     finally:
         client.close()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from reports.access import ADMIN, MARKETING, PARTNER, Handler
 from reports.admin import api as admin
+from reports.admin import maintenance
 from reports.marketing.funnel import GROUPINGS, funnel_call
 from reports.partner_app import api as partner
 
@@ -155,6 +156,16 @@ CALLS: tuple[Call, ...] = (
         answer={"is_clean": "whether the ledger is what the rules give", "round": "number", "through_load": "number",
                 "lines": "number of lines compared", "difference_count": "number", "differences": "list, in cents",
                 "finding_counts": "findings by kind", "findings": "list of {kind, subject, detail}"},
+    ),
+    Call(
+        "POST", "/v2/admin/rebuild", maintenance.run_rebuild, ADMIN, "Admin",
+        "Rebuild Redis and the derived tables from the facts while loading stands still; the ledger is only added to.",
+        answer={"steps": "list of text, one per finished step"},
+    ),
+    Call(
+        "POST", "/v2/admin/quarantine/replay", maintenance.run_replay, ADMIN, "Admin",
+        "Put quarantined pieces back into the journal.",
+        body={"ids": "list of quarantine ids"}, answer={"replayed": "list of the ids that were there"},
     ),
     Call(
         "GET", "/v2/admin/quarantine", admin.list_quarantine, ADMIN, "Admin",

@@ -18,7 +18,7 @@ from attribution.client_stores import ClientStores
 from attribution.process import rebuild_everything
 from attribution.quarantine import Quarantine
 from attribution.warehouse import Warehouse
-from reports.maintenance_calls import replay
+from reports.admin.maintenance import replay
 from tracker import redis_server
 from tracker.data_folder import DataFolder
 from tracker.errors import LasttouchError, SettingError

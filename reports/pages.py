@@ -17,11 +17,10 @@ from starlette.responses import HTMLResponse
 from reports import sessions, wording
 from reports.access import Viewer
 from reports.room import Room, room_of
+from tracker import redis_keys
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
-DEMO_KEY = "{dir}:demo"
-"""Redis key that `serve --demo` sets: the data are made up, and every page says so."""
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -106,7 +105,7 @@ async def show(request: Request, template: str, status: int = 200, **values: Any
 
 async def _is_demo(room: Room) -> bool:
     try:
-        return bool(await room.redis.exists(DEMO_KEY))
+        return bool(await room.redis.exists(redis_keys.DEMO))
     except RedisError:
         return False  # the sign-in form shows without Redis; posting it then says that a store is down
 

@@ -10,7 +10,6 @@ from starlette.applications import Starlette
 
 from attribution.process import open_stores, run_attribution
 from reports.app import create_app
-from reports.maintenance_calls import maintenance_routes
 from tracker.errors import SettingError
 from tracker.program import load_program
 from tracker.serving import LateApp
@@ -34,9 +33,7 @@ def reports_app(settings: Settings, with_attribution: bool) -> LateApp:
                 attribution = await stack.enter_async_context(run_attribution(settings, program, stores))
             tokens = Tokens(stores.redis, admin_token)
             redis, warehouse, secret = stores.redis, stores.warehouse, stores.secret
-            app = create_app(settings, program, redis, warehouse, tokens, secret, attribution, now_ms)
-            app.router.routes.extend(maintenance_routes(attribution))
-            yield app
+            yield create_app(settings, program, redis, warehouse, tokens, secret, attribution, now_ms)
 
     return LateApp(opened)
 

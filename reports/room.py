@@ -31,6 +31,9 @@ class AttributionState(Protocol):
     def is_ready(self) -> bool:
         """Whether loader and rounds are at work."""
 
+    async def rebuild(self) -> list[str]:
+        """Rebuild what can be derived; one line per finished step. Raises Conflict and Unavailable."""
+
 
 @dataclass(frozen=True, slots=True)
 class Room:

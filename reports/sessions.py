@@ -29,11 +29,7 @@ PAGE_SCOPES = ("admin", "marketing", "partner")
 
 
 def _link_key(key: str) -> str:
-    return f"{{dir}}:sign-in:{hashlib.sha256(key.encode()).hexdigest()}"
-
-
-def _signed_out_key(session_id: str) -> str:
-    return f"{{dir}}:signed-out:{session_id}"
+    return redis_keys.sign_in_link(hashlib.sha256(key.encode()).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ def read_session(secret: bytes, cookie: str, now_ms: int) -> Session | None:
 async def is_live(redis: Redis, session: Session, admin_token: str | None) -> bool:
     """Whether a session was not signed out and the token that it came from still works."""
     async with redis.pipeline(transaction=False) as pipe:
-        pipe.exists(_signed_out_key(session.id))
+        pipe.exists(redis_keys.signed_out(session.id))
         pipe.hexists(redis_keys.TOKENS, session.token_hash)
         signed_out, token_works = await pipe.execute()
     if signed_out:
@@ -93,7 +89,7 @@ async def is_live(redis: Redis, session: Session, admin_token: str | None) -> bo
 async def sign_out(redis: Redis, session: Session, now_ms: int) -> None:
     """End a session for good: a copy of its cookie is worth nothing from now on."""
     seconds = max(1, (session.expires_at - now_ms) // 1000 + 1)
-    await redis.set(_signed_out_key(session.id), 1, ex=seconds)
+    await redis.set(redis_keys.signed_out(session.id), 1, ex=seconds)
 
 
 def csrf_token(secret: bytes, session: Session) -> str:

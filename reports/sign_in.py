@@ -102,7 +102,7 @@ async def _send_link(room: Room, email: str) -> None:
 
 
 async def _asked_too_often(redis: Redis, hashed: str) -> bool:
-    key = f"{{dir}}:sign-in-asked:{hashed}"
+    key = redis_keys.sign_in_asked(hashed)
     async with redis.pipeline(transaction=True) as pipe:
         pipe.incr(key)
         pipe.expire(key, sessions.LINK_SECONDS, nx=True)

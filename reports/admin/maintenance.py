@@ -1,27 +1,24 @@
-"""Admin calls that change stores: rebuild, and putting quarantined pieces back. `lasttouch rebuild` and
-`lasttouch quarantine` use them.
+"""Admin calls that change stores: rebuild, and putting quarantined pieces back.
 
-They need more than a page does: the process that runs attribution, and a Redis client that may block.
+`lasttouch rebuild` and `lasttouch quarantine` use them while the server runs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from redis import Redis
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from attribution.client_stores import ClientStores
-from attribution.process import RunningAttribution
 from attribution.quarantine import Quarantine
 from attribution.warehouse import Warehouse
-from reports.access import ADMIN, Viewer, call
+from reports.access import Viewer
 from reports.room import Room
+from tracker.api import MAX_BODY_BYTES, read_limited
 from tracker.bodies import parse_json
-from tracker.errors import Invalid
+from tracker.errors import Conflict, Invalid
 from tracker.program import Program
 from tracker.settings import Settings
 
@@ -29,26 +26,16 @@ MAX_IDS = 1000
 TIMEOUT_SECONDS = 30.0
 
 
-def maintenance_routes(attribution: RunningAttribution | None) -> list[Route]:
-    """The routes; a rebuild only where `attribution` runs in this process."""
-    routes = [Route("/v2/admin/quarantine/replay", call(run_replay, ADMIN), methods=["POST"])]
-    if attribution:
-        routes.append(Route("/v2/admin/rebuild", call(rebuild_with(attribution), ADMIN), methods=["POST"]))
-    return routes
-
-
-def rebuild_with(attribution: RunningAttribution) -> Any:
-    """The handler of `POST /v2/admin/rebuild` → `{"steps": [text, …]}`."""
-
-    async def run_rebuild(room: Room, viewer: Viewer, request: Request) -> Response:
-        return JSONResponse({"steps": await attribution.rebuild()})
-
-    return run_rebuild
+async def run_rebuild(room: Room, viewer: Viewer, request: Request) -> Response:
+    """`POST /v2/admin/rebuild` → `{"steps": [text, …]}`. Conflict where attribution runs in another process."""
+    if room.attribution is None:
+        raise Conflict("attribution runs in another process; stop it and call `lasttouch rebuild`")
+    return JSONResponse({"steps": await room.attribution.rebuild()})
 
 
 async def run_replay(room: Room, viewer: Viewer, request: Request) -> Response:
     """`POST /v2/admin/quarantine/replay` with `{"ids": [text, …]}` → `{"replayed": [text, …]}`."""
-    ids = parse_json(await request.body()).get("ids")
+    ids = parse_json(await read_limited(request, MAX_BODY_BYTES)).get("ids")
     if not isinstance(ids, list) or len(ids) > MAX_IDS or not all(isinstance(one, str) for one in ids):
         raise Invalid.fields([{"field": "ids", "message": f"must be a list of at most {MAX_IDS} quarantine ids"}])
     replayed = await asyncio.to_thread(replay, room.settings, room.program, room.warehouse, ids)
