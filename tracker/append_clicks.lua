@@ -1,7 +1,7 @@
--- Append a batch of clicks to one shard's journal, count it, and keep its visitors' touches, as one step.
+-- Append a batch of clicks to the journals of their shards, count them, and keep their visitors' touches, as one step.
 --
--- KEYS[1] the shard's journal, KEYS[2] its counts, KEYS[3…] touches, one per visitor
--- ARGV[1] the clicks' rows, ARGV[2] how many, ARGV[3] the window in ms, ARGV[4…] a visitor's new touch lines
+-- For each shard in turn: KEYS its journal, its counts, then touches, one key per visitor. ARGV[1] is the window in ms;
+-- then for each shard: how many touches, the clicks' rows, how many clicks, then each visitor's new touch lines.
 --
 -- A touch line is `<ms, 13 digits> <click id, 36> <partner> <product> <campaign>`; a visitor's lines are kept newest
 -- first, at most eight, joined by line feeds (docs/architecture.md, Touches). The same click is kept once.
@@ -26,20 +26,27 @@ local function merged(stored, added)
   return table.concat(lines, '\n', 1, math.min(#lines, MOST_LINES))
 end
 
-redis.call('XADD', KEYS[1], '*', 'clicks', ARGV[1], 'n', ARGV[2])
-redis.call('HINCRBY', KEYS[2], 'accepted', ARGV[2])
-
-for i = 3, #KEYS do
+local function keep(key, lines, window_ms)
   -- A key that holds something else is no touch: it is replaced, for it must not hold up the journal.
-  local stored = redis.pcall('GET', KEYS[i])
-  local lines = ARGV[i + 1]
+  local stored = redis.pcall('GET', key)
   if type(stored) == 'string' then
     lines = merged(stored, lines)
   end
   if lines ~= stored then
     local newest_ms = tonumber(string.sub(lines, 1, MS_DIGITS))
-    redis.call('SET', KEYS[i], lines, 'PXAT', string.format('%.0f', newest_ms + tonumber(ARGV[3])))
+    redis.call('SET', key, lines, 'PXAT', string.format('%.0f', newest_ms + window_ms))
   end
 end
 
-return #KEYS - 2
+local window_ms = tonumber(ARGV[1])
+local key, value, shards = 1, 2, 0
+while key <= #KEYS do
+  local touches = tonumber(ARGV[value])
+  redis.call('XADD', KEYS[key], '*', 'clicks', ARGV[value + 1], 'n', ARGV[value + 2])
+  redis.call('HINCRBY', KEYS[key + 1], 'accepted', ARGV[value + 2])
+  for i = 1, touches do
+    keep(KEYS[key + 1 + i], ARGV[value + 2 + i], window_ms)
+  end
+  key, value, shards = key + 2 + touches, value + 3 + touches, shards + 1
+end
+return shards

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tracker.click_line import ClickLine
 from tracker.client_address import Client, Network, read_client
 from tracker.events import Verdict, tsv_text
-from tracker.ids import RandomBytes, new_time_ordered_id, new_visitor_id
+from tracker.ids import RandomBytes, time_ordered_id_of, visitor_id_of
 from tracker.journal import Journal
 from tracker.links import Links
 from tracker.metrics import Metrics
@@ -42,9 +42,8 @@ POOLED_BYTES = 8192  # random bytes are asked of the system in blocks
 # A request with one of these needs a second look.
 _UNUSUAL = frozenset(
     {b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"sec-gpc", b"dnt", b"sec-purpose", b"purpose",
-     b"x-purpose", b"x-moz"}
+     b"x-purpose", b"x-moz", b"user-agent", b"cookie", b"referer"}
 )  # fmt: skip
-_READ_ONCE = frozenset({b"user-agent", b"cookie", b"referer"})
 _OPT_OUT = OPT_OUT_COOKIE.encode()
 
 
@@ -74,20 +73,21 @@ class Answer(NamedTuple):
     result: str
 
 
-class RandomPool:
-    """Random bytes of the system, asked for in blocks: a call costs more than the bytes."""
+class RandomDigits:
+    """Random hex digits of the system, asked for in blocks: a call costs more than what it gives."""
 
     def __init__(self, source: RandomBytes = os.urandom) -> None:
         self._source = source
-        self._block = b""
+        self._block = ""
         self._at = 0
 
-    def __call__(self, size: int) -> bytes:
+    def take(self, count: int) -> str:
+        """The next `count` digits; no digit is given twice."""
         at = self._at
-        if at + size > len(self._block):
-            self._block, at = self._source(POOLED_BYTES), 0
-        self._at = at + size
-        return self._block[at : at + size]
+        if at + count > len(self._block):
+            self._block, at = self._source(POOLED_BYTES).hex(), 0
+        self._at = at + count
+        return self._block[at : at + count]
 
 
 class FastLane:
@@ -111,7 +111,7 @@ class FastLane:
         self._links = links
         self._now_ms = now_ms
         self._trusted_proxies = tuple(trusted_proxies)
-        self._random = RandomPool(random_bytes)
+        self._random = RandomDigits(random_bytes)
         self._paths: dict[bytes, Prepared] = {}
         self._paths_version = -1
         self._browsers: dict[bytes, Browser] = {}
@@ -124,30 +124,31 @@ class FastLane:
         self, url: bytes, headers: list[tuple[bytes, bytes]], client: Client | None, peer: str, scheme: str
     ) -> Answer | None:
         """The answer to a GET, or None when it must go the ordinary way. `headers` have lower-case names."""
-        read: dict[bytes, bytes] = {}
+        agent = cookie = referrer = None
         for name, value in headers:
-            if name in _READ_ONCE:
-                if name in read:
-                    return None
-                read[name] = value
-            elif name in _UNUSUAL:
+            if name == b"user-agent" and agent is None:
+                agent = value
+            elif name == b"cookie" and cookie is None:
+                cookie = value
+            elif name == b"referer" and referrer is None:
+                referrer = value
+            elif name in _UNUSUAL:  # among them the three above, when they come again
                 return None
         path, _, query = url.partition(b"?")
         prepared = self._prepared(path) if b"#" not in query else None
-        browser = self._browser(read.get(b"user-agent", b""))
-        cookie = read.get(b"cookie", b"")
-        if prepared is None or browser is None or _OPT_OUT in cookie:
+        if prepared is None or (cookie is not None and _OPT_OUT in cookie):
             return None
+        browser = self._browser(agent or b"")
         now_ms = self._now_ms()
         result = result_of(prepared.target, browser.verdict, now_ms)
         if result == "unknown-partner":
             return None
         if client is None:
             client = read_client(peer, scheme, read_headers(headers), self._trusted_proxies)
-        visitor_id = (cookie and cookie_visitor(cookie.decode("utf-8", "replace"))) or new_visitor_id(self._random)
+        known = cookie_visitor(cookie.decode("utf-8", "replace")) if cookie else None
+        visitor_id = known or visitor_id_of(self._random.take(32))
         location, landed = self._location(prepared, query, make_stamp(self._secret, visitor_id, now_ms))
-        click_id = new_time_ordered_id(now_ms, self._random)
-        referrer = read.get(b"referer")
+        click_id = time_ordered_id_of(now_ms, self._random.take(20))
         row = (
             f"{click_id}\t{now_ms}\t{visitor_id}\t{prepared.columns}\t{browser.verdict.value}\tredirect\t{client.country}"
             f"\t{browser.columns}\t{_kept(referrer) if referrer else ''}\t{landed}\t{client.ip_prefix}\n"
@@ -177,7 +178,7 @@ class FastLane:
                 prepared = self._paths[path] = prepare(target, self._program)
         return prepared
 
-    def _browser(self, raw: bytes) -> Browser | None:
+    def _browser(self, raw: bytes) -> Browser:
         """A user agent's verdict and columns. A new string is read at once: one reading serves both ways."""
         browser = self._browsers.get(raw)
         if browser is None:

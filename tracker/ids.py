@@ -11,6 +11,9 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
+# The digit that says "RFC 9562", with two random bits (§4.1), for a random digit.
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
 RandomBytes = Callable[[int], bytes]
 
 
@@ -25,18 +28,24 @@ def is_uuid(text: str) -> bool:
 
 
 def new_visitor_id(random_bytes: RandomBytes = os.urandom) -> str:
-    """A random visitor id (UUID version 4)."""
-    value = random_bytes(16)
-    text = value.hex()
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[value[8] & 3]}{text[17:20]}-{text[20:]}"
+    """A random visitor id (UUID version 4, RFC 9562 §5.4)."""
+    return visitor_id_of(random_bytes(16).hex())
 
 
 def new_time_ordered_id(now_ms: int, random_bytes: RandomBytes = os.urandom) -> str:
     """A UUID version 7 (RFC 9562 §5.7): 48 bits of `now_ms`, then random bits. Texts sort by time."""
-    value = now_ms.to_bytes(6, "big") + random_bytes(10)
-    text = value.hex()
-    variant = "89ab"[value[8] & 3]
-    return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+    return time_ordered_id_of(now_ms, random_bytes(10).hex())
+
+
+def visitor_id_of(text: str) -> str:
+    """The visitor id of 32 random hex digits."""
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANTS[text[16]]}{text[17:20]}-{text[20:32]}"
+
+
+def time_ordered_id_of(now_ms: int, text: str) -> str:
+    """The time-ordered id of a moment and 20 random hex digits."""
+    time = f"{now_ms:012x}"
+    return f"{time[:8]}-{time[8:]}-7{text[1:4]}-{_VARIANTS[text[4]]}{text[5:8]}-{text[8:20]}"
 
 
 def new_code(length: int, random_bytes: RandomBytes = os.urandom) -> str:

@@ -27,7 +27,7 @@ from tracker.click_line import ClickLine, click_line, newest_first
 from tracker.errors import Unavailable
 from tracker.events import Clicked
 from tracker.metrics import Metrics
-from tracker.redis_pipe import RedisPipe, Reply, packed
+from tracker.redis_pipe import RedisPipe, packed
 from tracker.spool import Segment, Spool, SpoolFull
 
 # A visitor waits at most for one write to Redis and one to disk, or for two to disk: under a quarter of a second while
@@ -44,6 +44,14 @@ DELIVER_SECONDS = 1.0
 
 _SCRIPT = (Path(__file__).parent / "append_clicks.lua").read_bytes()
 _SCRIPT_SHA = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest().encode()
+_SHARD_KEYS = [
+    (
+        redis_keys.click_journal(shard).encode(),
+        redis_keys.click_counts(shard).encode(),
+        redis_keys.touches_of_shard(shard).encode(),
+    )
+    for shard in range(redis_keys.SHARDS)
+]
 _PROBE = packed([b"HINCRBY", redis_keys.click_counts(0).encode(), b"accepted", b"0"])
 _REFUSALS = (RedisError, OSError, TimeoutError)
 log = logging.getLogger(__name__)
@@ -127,7 +135,7 @@ class Journal:
         """Append clicks in Redis, all of them when this returns. Raises Unavailable when some were not taken."""
         for at in range(0, len(clicks), BATCH_CLICKS):
             lines = [click_line(click) for click in clicks[at : at + BATCH_CLICKS]]
-            if await self._to_redis(self._bulk_pipe, lines, BULK_SECONDS):
+            if not await self._to_redis(self._bulk_pipe, lines, BULK_SECONDS):
                 raise Unavailable("the journal does not take clicks at the moment")
 
     async def _write_queue(self) -> None:
@@ -143,17 +151,12 @@ class Journal:
         self._writing = None
 
     async def _write_batch(self, batch: list[Waiting]) -> None:
-        """Write a batch and answer those whose click is durable; they leave it. Who came meanwhile may join it."""
-        refused_shards: frozenset[int] = frozenset(range(redis_keys.SHARDS))
+        """Write a batch and answer, which empties it. Who came meanwhile may join it on the way to the disk."""
         if not self.redis_is_away:
-            refused_shards = await self._to_redis(self._pipe, [line for line, _ in batch], self._write_seconds)
-            self.redis_is_away = bool(refused_shards)
-            if not refused_shards:
+            self.redis_is_away = not await self._to_redis(self._pipe, [line for line, _ in batch], self._write_seconds)
+            if not self.redis_is_away:
                 _answer(batch, True)
                 return
-            taken = [item for item in batch if item[0].shard not in refused_shards]
-            batch[:] = [item for item in batch if item[0].shard in refused_shards]
-            _answer(taken, True)
         # Those who came meanwhile need not wait for Redis's silence as well.
         late, self._queue = self._queue, []
         batch += late
@@ -175,43 +178,24 @@ class Journal:
         self._metrics.spooled_clicks.add(amount=len(lines))
         return True
 
-    async def _to_redis(self, pipe: RedisPipe, lines: Sequence[ClickLine], limit_seconds: float) -> frozenset[int]:
-        """Append clicks with one call per shard, all in one round trip. Returns the shards that refused."""
-        shards: defaultdict[int, list[ClickLine]] = defaultdict(list)
-        for line in lines:
-            shards[line.shard].append(line)
+    async def _to_redis(self, pipe: RedisPipe, lines: Sequence[ClickLine], limit_seconds: float) -> bool:
+        """Append clicks in one call. Whether Redis has acknowledged them."""
         began_s = time.perf_counter()
-        oldest = f"{self._now_ms() - self._window_ms:013d}"
-        calls = [script_arguments(shard, share, self._window_ms, oldest) for shard, share in shards.items()]
+        arguments = script_arguments(lines, self._window_ms, f"{self._now_ms() - self._window_ms:013d}")
         try:
             async with asyncio.timeout(limit_seconds):
-                answers = await self._call(pipe, calls)
+                answer = (await pipe.call([packed([b"EVALSHA", _SCRIPT_SHA, *arguments])]))[0]
+                if isinstance(answer, NoScriptError):
+                    answer = (await pipe.call([packed([b"EVAL", _SCRIPT, *arguments])]))[0]
+            if isinstance(answer, RedisError):
+                raise answer
         except _REFUSALS as error:
-            self._refused(error, len(lines))
-            return frozenset(shards)
+            self._metrics.journal_failures.add(type(error).__name__, amount=len(lines))
+            log.warning("Redis did not take %d clicks: %s", len(lines), error or type(error).__name__)
+            return False
         self._metrics.journal_write_seconds.observe(time.perf_counter() - began_s)
         self._metrics.journal_batch_clicks.observe(len(lines))
-        refused: set[int] = set()
-        for shard, answer in zip(shards, answers, strict=True):
-            if isinstance(answer, Exception):
-                self._refused(answer, len(shards[shard]))
-                refused.add(shard)
-        return frozenset(refused)
-
-    @staticmethod
-    async def _call(pipe: RedisPipe, calls: Sequence[Sequence[bytes]]) -> list[Reply]:
-        """Run the script once per call. Errors are among the answers; the script is sent where Redis lacks it."""
-        answers = await pipe.call([packed([b"EVALSHA", _SCRIPT_SHA, *arguments]) for arguments in calls])
-        lacking = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if lacking:
-            again = await pipe.call([packed([b"EVAL", _SCRIPT, *calls[at]]) for at in lacking])
-            for at, answer in zip(lacking, again, strict=True):
-                answers[at] = answer
-        return answers
-
-    def _refused(self, error: Exception, clicks: int) -> None:
-        self._metrics.journal_failures.add(type(error).__name__, amount=clicks)
-        log.warning("Redis did not take %d clicks: %s", clicks, error or type(error).__name__)
+        return True
 
     async def _watch(self) -> None:
         """Probe Redis while it is away; while it is there, deliver what waits on disk."""
@@ -248,7 +232,7 @@ class Journal:
 
     async def _deliver_segment(self, segment: Segment) -> bool:
         while (record := await asyncio.to_thread(segment.next_record)) is not None:
-            if await self._to_redis(self._bulk_pipe, record.lines, BULK_SECONDS):
+            if not await self._to_redis(self._bulk_pipe, record.lines, BULK_SECONDS):
                 return False
             segment.mark_delivered(record)
             self._metrics.delivered_clicks.add(amount=len(record.lines))
@@ -256,27 +240,30 @@ class Journal:
         return True
 
 
-def script_arguments(shard: int, lines: Sequence[ClickLine], window_ms: int, oldest: str) -> list[bytes]:
+def script_arguments(lines: Sequence[ClickLine], window_ms: int, oldest: str) -> list[bytes]:
     """What append_clicks.lua takes, after the script: the number of keys, the keys, the values.
 
-    `lines` are all of one shard. `oldest` is a time as touches begin with it: older ones are not kept.
+    `oldest` is a time as touches begin with it: older ones are not kept. One call serves all shards of one Redis; a
+    Redis Cluster takes one call for each shard's lines.
     """
-    touches: dict[str, str] = {}
+    shards: defaultdict[int, list[ClickLine]] = defaultdict(list)
     for line in lines:
-        if line.touch and line.touch > oldest:
-            known = touches.get(line.visitor_id)
-            touches[line.visitor_id] = f"{known}\n{line.touch}" if known else line.touch
-    prefix = redis_keys.touches_of_shard(shard)
-    return [
-        b"%d" % (2 + len(touches)),
-        redis_keys.click_journal(shard).encode(),
-        redis_keys.click_counts(shard).encode(),
-        *[(prefix + visitor_id).encode() for visitor_id in touches],
-        _encoded("".join([line.row for line in lines])),
-        b"%d" % len(lines),
-        b"%d" % window_ms,
-        *[_encoded("\n".join(newest_first(text.split("\n"))) if "\n" in text else text) for text in touches.values()],
-    ]
+        shards[line.shard].append(line)
+    keys: list[bytes] = []
+    values = [b"%d" % window_ms]
+    for shard, share in shards.items():
+        touches: dict[str, str] = {}
+        for line in share:
+            if line.touch > oldest:
+                known = touches.get(line.visitor_id)
+                touches[line.visitor_id] = f"{known}\n{line.touch}" if known else line.touch
+        journal, counts, prefix = _SHARD_KEYS[shard]
+        keys += (journal, counts)
+        values += (b"%d" % len(touches), _encoded("".join([line.row for line in share])), b"%d" % len(share))
+        for visitor_id, text in touches.items():
+            keys.append(prefix + visitor_id.encode())
+            values.append(_encoded("\n".join(newest_first(text.split("\n"))) if "\n" in text else text))
+    return [b"%d" % len(keys), *keys, *values]
 
 
 def _encoded(text: str) -> bytes:

@@ -1,5 +1,6 @@
 -- Licenses and joins that changed standings can touch: a human click on the partner's link since, of their visitor; the
--- partner was named by the site; the partner created the license; or a payment since, which the partner earns on.
+-- partner was named by the site; or a payment since, which the partner earns on. (What a partner created before their
+-- join was known is found by ledger_gather_touched_by_recruiters.sql: every join decides a recruiter.)
 -- Projections are off: clicks are found by their partner.
 -- Grain: rows repeat.
 -- Parameters: round, through_load, window_ms.
@@ -50,11 +51,6 @@ select {round:UInt64}, moments.decides, moments.id
 from moments
 inner join changes on changes.partner_id = moments.hint
 where moments.moment >= changes.since
-union all
-select {round:UInt64}, 'license', solution_licenses.license_id
-from solution_licenses
-inner join changes on changes.partner_id = solution_licenses.partner_id
-where toUnixTimestamp64Milli(changes.since) = 0 and solution_licenses.load_id <= {through_load:UInt64}
 union all
 select {round:UInt64}, 'license', payments.license_id
 from payments

@@ -1,4 +1,4 @@
--- Licenses of the partners whose recruiter is another since this round.
+-- Licenses of the partners whose recruiter is another since this round, or decided for the first time: they joined.
 -- Grain: rows repeat.
 -- Parameters: round.
 insert into round_touched (round, decides, id)
