@@ -64,7 +64,7 @@ def _phones() -> Iterator[str]:
         apple = f"CPU iPhone OS {system} like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
         version = system.replace("_", ".")
         yield f"Mozilla/5.0 (iPhone; {apple} Version/{version} Mobile/15E148 Safari/604.1"
-        yield f"Mozilla/5.0 (iPhone; {apple} CriOS/{138}.0.7204.119 Mobile/15E148 Safari/604.1"
+        yield f"Mozilla/5.0 (iPhone; {apple} CriOS/138.0.7204.119 Mobile/15E148 Safari/604.1"
         yield (
             f"Mozilla/5.0 (iPhone; {apple} Mobile/15E148 [FBAN/FBIOS;FBAV/512.0.0.54.98;FBDV/iPhone14,5;"
             f"FBMD/iPhone;FBSN/iOS;FBSV/{version};FBSS/3;FBLC/en_US;FBOP/5]"

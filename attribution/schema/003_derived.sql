@@ -1,5 +1,6 @@
--- Everything derived from the facts. Rows carry the `round` that wrote them; readers see a round once it is
--- in `rounds`, whole or not at all (`round <= (select max(round) from rounds)`).
+-- Everything derived from the facts. Rows carry the `round` that wrote them. Readers see a round once it is in `rounds`:
+-- of the ledger by `round <= (select max(round) from rounds)`; the other tables are filled from the versions of
+-- 004_rounds.sql right after it is published.
 
 create table if not exists rounds
 (
