@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import socket
 import sys
@@ -99,6 +100,14 @@ def quarantine(options: Options) -> int:
     return quarantine_command(read_settings(data=options.data), options.replay or [])
 
 
+def bench(options: Options) -> int:
+    """measure, side by side in one run; JSON on the last line"""
+    from loadtests.bench_redirect import bench_redirect
+
+    print(json.dumps(bench_redirect(options.rounds, options.seconds, options.connections)))
+    return 0
+
+
 def redis(options: Options) -> int:
     """become the embedded redis-server"""
     from tracker import lifeline, redis_server
@@ -161,6 +170,10 @@ DEMO = Flag(
 FILE = Flag("file", {"metavar": "FILE", "help": "NDJSON, one event a line; `-` is standard input"})
 REJECTS = Flag("--rejects", {"metavar": "FILE", "help": "write every rejected line's number and reasons to FILE"})
 REPLAY = Flag("--replay", {"metavar": "ID", "nargs": "+", "help": "put these pieces back; `all` for all of them"})
+WHAT = Flag("what", {"choices": ["redirect"], "help": "`redirect`: a durable click beside an empty answer"})
+ROUNDS = Flag("--rounds", {"metavar": "N", "type": int, "default": 5, "help": "rounds that take turns (default 5)"})
+SECONDS = Flag("--seconds", {"metavar": "S", "type": float, "default": 4.0, "help": "length of each load (default 4)"})
+CONNECTIONS = Flag("--connections", {"metavar": "N", "type": int, "default": 64, "help": "connections (default 64)"})
 # How a supervisor starts its children; see tracker/supervisor.py.
 CHILD = (
     Flag("--listen-fd", {"type": int, "help": HIDDEN}),
@@ -192,6 +205,7 @@ COMMANDS = (
     Command("audit", audit, (DATA,)),
     Command("rebuild", rebuild, (DATA,)),
     Command("quarantine", quarantine, (DATA, REPLAY)),
+    Command("bench", bench, (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS)),
     Command("redis", redis, (DATA, *CHILD), hidden=True),
     Command("example", example, (DATA, *EXAMPLE, *CHILD), hidden=True),
 )

@@ -6,7 +6,6 @@ visitor; the answer must bind it accordingly (R2, R3). Then it pays every now an
 
 from __future__ import annotations
 
-import random
 import uuid
 from collections import deque
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from locust import between, task
 from locust.contrib.fasthttp import FastResponse
 
-from loadtests.load_user import Check, LoadUser, bearer, is_json_with, json_object, said
+from loadtests.load_user import Check, LoadUser, bearer, header, is_json_with, json_object, said
 from loadtests.visitors import KINDS, follow
 
 MOST_LICENSES = 200  # that one load user has pay
@@ -53,10 +52,10 @@ class BillingUser(LoadUser):
     def pay(self) -> None:
         if not self._licenses:
             return self.sign_up_after_a_click()
-        payment_id, amount_cents = self._new_id("p"), random.choice(PRICES_CENTS) * random.choice((1, 2, 5))
+        payment_id, amount_cents = self._new_id("p"), self.chance.choice(PRICES_CENTS) * self.chance.choice((1, 2, 5))
         body = {
             "payment_id": payment_id,
-            "license_id": random.choice(self._licenses),
+            "license_id": self.chance.choice(self._licenses),
             "amount_cents": amount_cents,
             "currency": self.program.currency,
             "method": "card",
@@ -71,11 +70,11 @@ class BillingUser(LoadUser):
         if not self._payments:
             return
         payment_id, paid_cents = self._payments.popleft()
-        kind = random.choice(("refund", "chargeback"))
-        amount_cents = random.choice((paid_cents, paid_cents // 3))
+        kind = self.chance.choice(("refund", "chargeback"))
+        amount_cents = self.chance.choice((paid_cents, paid_cents // 3))
         refund: Body = {"payment_id": payment_id, "amount_cents": amount_cents}
         taken = self._report("refunds", {**refund, "refund_id": self._new_id("r"), "kind": kind}, is_json_with(201))
-        if taken and kind == "chargeback" and random.random() < 0.3:
+        if taken and kind == "chargeback" and self.chance.random() < 0.3:
             won = {**refund, "refund_id": self._new_id("r"), "kind": "chargeback_won"}
             self._report("refunds", won, is_json_with(201))
 
@@ -84,8 +83,8 @@ class BillingUser(LoadUser):
         if self._licenses:
             body = {
                 "event_id": self._new_id("e"),
-                "license_id": random.choice(self._licenses),
-                "kind": random.choice(("qualified", "card_added")),
+                "license_id": self.chance.choice(self._licenses),
+                "kind": self.chance.choice(("qualified", "card_added")),
             }
             self._report("license-events", body, is_json_with(201))
 
@@ -94,8 +93,8 @@ class BillingUser(LoadUser):
         """A retry: the same body again is answered with 200 and the first answer."""
         if not self._licenses:
             return
-        body: Body = {"payment_id": self._new_id("p"), "license_id": random.choice(self._licenses)}
-        body.update(amount_cents=random.choice(PRICES_CENTS), currency=self.program.currency)
+        body: Body = {"payment_id": self._new_id("p"), "license_id": self.chance.choice(self._licenses)}
+        body.update(amount_cents=self.chance.choice(PRICES_CENTS), currency=self.program.currency)
         if self._report("payments", body, is_json_with(201)):
             self._report("payments", body, _is_replay, name="payments again")
 
@@ -106,8 +105,8 @@ class BillingUser(LoadUser):
             "product": self.program.partners[0].links[0].product,
             "client_email": f"{license_id}@clients.example.com",
             "client_name": f"Client {license_id}",
-            "plan": random.choice(("starter", "team", "business")),
-            "seats": random.randint(1, 20),
+            "plan": self.chance.choice(("starter", "team", "business")),
+            "seats": self.chance.randint(1, 20),
             **given,
         }
         if self._report("signups", body, check):
@@ -135,5 +134,5 @@ def _binds(partner_id: str | None, reason: str) -> Check:
 
 
 def _is_replay(answer: FastResponse) -> str:
-    is_right = answer.status_code == 200 and answer.headers.get("Idempotent-Replay") == "true"
+    is_right = answer.status_code == 200 and header(answer, "Idempotent-Replay") == "true"
     return "" if is_right else f"not the first answer again: {said(answer)}"

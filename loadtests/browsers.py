@@ -29,7 +29,21 @@ _PHONES = (
     "Android 14; CPH2581",
 )
 _IPHONES = ("16_6", "16_7_8", "17_0_3", "17_2", "17_4_1", "17_5_1", "17_6_1", "18_0", "18_1_1", "18_3", "18_5", "18_6")
-_SAFARIS = ("16.6", "17.0", "17.2", "17.3.1", "17.4.1", "17.5", "17.6", "18.0", "18.1.1", "18.2", "18.3", "18.5", "26.0")
+_SAFARIS = (
+    "16.6",
+    "17.0",
+    "17.2",
+    "17.3.1",
+    "17.4.1",
+    "17.5",
+    "17.6",
+    "18.0",
+    "18.1.1",
+    "18.2",
+    "18.3",
+    "18.5",
+    "26.0",
+)
 
 
 def _desktops() -> Iterator[str]:
@@ -62,16 +76,16 @@ def _phones() -> Iterator[str]:
         )
     for system in _IPHONES:
         apple = f"CPU iPhone OS {system} like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
-        version = system.replace("_", ".")
-        yield f"Mozilla/5.0 (iPhone; {apple} Version/{version} Mobile/15E148 Safari/604.1"
+        number = system.replace("_", ".")
+        yield f"Mozilla/5.0 (iPhone; {apple} Version/{number} Mobile/15E148 Safari/604.1"
         yield f"Mozilla/5.0 (iPhone; {apple} CriOS/138.0.7204.119 Mobile/15E148 Safari/604.1"
         yield (
             f"Mozilla/5.0 (iPhone; {apple} Mobile/15E148 [FBAN/FBIOS;FBAV/512.0.0.54.98;FBDV/iPhone14,5;"
-            f"FBMD/iPhone;FBSN/iOS;FBSV/{version};FBSS/3;FBLC/en_US;FBOP/5]"
+            f"FBMD/iPhone;FBSN/iOS;FBSV/{number};FBSS/3;FBLC/en_US;FBOP/5]"
         )
         yield (
             f"Mozilla/5.0 (iPad; CPU OS {system} like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
-            f"Version/{version} Mobile/15E148 Safari/604.1"
+            f"Version/{number} Mobile/15E148 Safari/604.1"
         )
 
 

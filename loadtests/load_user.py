@@ -31,6 +31,7 @@ class LoadUser(FastHttpUser):
     abstract = True
     network_timeout = 30.0
     connection_timeout = 10.0
+    chance = random.Random()
     program: LoadProgram
 
     def on_start(self) -> None:
@@ -38,7 +39,7 @@ class LoadUser(FastHttpUser):
         self.program = program_made.get(timeout=PROGRAM_SECONDS)
 
     def some_partner(self) -> LoadPartner:
-        return random.choice(self.program.partners)
+        return self.chance.choice(self.program.partners)
 
     def ask(self, name: str, method: str, url: str, check: Check, **request: Any) -> FastResponse | None:
         """One request, shown in the statistics as `name`. None when it failed or `check` found something wrong."""
@@ -82,6 +83,12 @@ def json_object(answer: FastResponse) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def header(answer: FastResponse, name: str) -> str:
+    """A header's value, looked up without case; empty when it is not there."""
+    value = answer.headers.get(name) if answer.headers is not None else None
+    return value if isinstance(value, str) else ""
 
 
 def said(answer: FastResponse) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +10,7 @@ from locust import between, task
 from locust.contrib.fasthttp import FastResponse
 
 from loadtests.load_program import LoadPartner
-from loadtests.load_user import Check, LoadUser, bearer, has_status, is_json_with, json_object, said
+from loadtests.load_user import Check, LoadUser, bearer, has_status, header, is_json_with, json_object, said
 
 PAGES = ("/", "/links", "/clicks", "/licenses", "/commissions")
 LINES_OF_A_PAGE = (20, 100, 500)
@@ -44,29 +43,27 @@ class PartnerUser(AppUser):
         """Paste the token into the sign-in form, as a partner does."""
         form = urlencode({"token": self.partner.token})
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        answer = self.ask(
-            "app: sign in", "POST", f"{self.program.app_url}/", _signs_in, data=form, headers=headers
-        )
+        answer = self.ask("app: sign in", "POST", f"{self.program.app_url}/", _signs_in, data=form, headers=headers)
         if answer is not None:
-            self.cookie = answer.headers["Set-Cookie"].partition(";")[0]
+            self.cookie = header(answer, "Set-Cookie").partition(";")[0]
 
     @task(3)
     def look_at_a_page(self) -> None:
         if not self.cookie:
             return self._sign_in()
-        page = random.choice(PAGES)
+        page = self.chance.choice(PAGES)
         self.see(f"page: /partner{page}", f"/partner{page}", _is_page, Cookie=self.cookie)
         return None
 
     @task(4)
     def read_commission_lines(self) -> None:
         """The newest lines, the page after them, and why one of them is there."""
-        query: dict[str, Any] = {"limit": random.choice(LINES_OF_A_PAGE)}
+        query: dict[str, Any] = {"limit": self.chance.choice(LINES_OF_A_PAGE)}
         lines = self._lines("api: commissions", query)
         if lines.get("next_cursor"):
             self._lines("api: commissions, next page", {**query, "cursor": lines["next_cursor"]})
         if items := lines.get("items"):
-            entry_id = random.choice(items)["entry_id"]
+            entry_id = self.chance.choice(items)["entry_id"]
             chain = f"/v2/partners/commissions/{entry_id}/chain"
             self.see("api: chain", chain, is_json_with(200, entry_id=entry_id), **bearer(self.partner.token))
 
@@ -90,23 +87,23 @@ class MarketingUser(AppUser):
 
     @task
     def read_the_funnel(self) -> None:
-        grouping = random.choice(GROUPINGS)
+        grouping = self.chance.choice(GROUPINGS)
         today = datetime.now(UTC).date()
-        first = today - timedelta(days=random.choice((1, 7, 30, 365)))
+        first = today - timedelta(days=self.chance.choice((1, 7, 30, 365)))
         query = {"group_by": grouping, "date_from": first.isoformat(), "date_to": today.isoformat()}
-        if random.random() < 0.3:
+        if self.chance.random() < 0.3:
             query["partner_id"] = self.some_partner().partner_id
         path = f"/v2/reports/funnel?{urlencode(query)}"
         self.see(f"report: funnel by {grouping}", path, _has_items, **bearer(self.program.marketing_token))
 
 
 def _signs_in(answer: FastResponse) -> str:
-    has_cookie = "=" in answer.headers.get("Set-Cookie", "")
+    has_cookie = "=" in header(answer, "Set-Cookie")
     return "" if answer.status_code == 303 and has_cookie else said(answer)
 
 
 def _is_page(answer: FastResponse) -> str:
-    is_page = answer.status_code == 200 and answer.headers.get("Content-Type", "").startswith("text/html")
+    is_page = answer.status_code == 200 and header(answer, "Content-Type").startswith("text/html")
     return "" if is_page else said(answer)
 
 

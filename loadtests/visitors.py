@@ -18,7 +18,7 @@ from locust.contrib.fasthttp import FastResponse
 
 from loadtests.browsers import BROWSERS, CRAWLERS
 from loadtests.load_program import LoadLink, LoadPartner
-from loadtests.load_user import Check, LoadUser, said
+from loadtests.load_user import Check, LoadUser, header, said
 
 REMEMBERED_COOKIES = 50  # of one load user, who stands for many browsers
 DEEP_LINK_SHARE = 0.15
@@ -73,9 +73,9 @@ def redirects(kind: Kind, partner: LoadPartner, sent: Parameters, path: str, hos
     def check(answer: FastResponse) -> str:
         if answer.status_code != 302:
             return said(answer)
-        if answer.headers.get("X-Lasttouch") != kind.result:
-            return f"X-Lasttouch says {answer.headers.get('X-Lasttouch')!r} to a {kind.name}"
-        where = urlsplit(answer.headers.get("Location", ""))
+        if header(answer, "X-Lasttouch") != kind.result:
+            return f"X-Lasttouch says {header(answer, 'X-Lasttouch')!r} to a {kind.name}"
+        where = urlsplit(header(answer, "Location"))
         query = parse_qsl(where.query)
         if (where.netloc, where.path) != (host, path):
             return f"it leads to {where.netloc}{where.path}, not to {host}{path}"
@@ -93,21 +93,22 @@ def redirects(kind: Kind, partner: LoadPartner, sent: Parameters, path: str, hos
 
 def cookie_of(answer: FastResponse) -> str:
     """The visitor id that an answer sets, or an empty text."""
-    name, _, value = answer.headers.get("Set-Cookie", "").partition(";")[0].partition("=")
+    name, _, value = header(answer, "Set-Cookie").partition(";")[0].partition("=")
     return value if name == "lt_vid" else ""
 
 
 def follow(user: LoadUser, kind: Kind, partner: LoadPartner, visitor_id: str = "") -> str:
     """Follow one of a partner's links; the visitor id that the answer gave, empty when there is none or it failed."""
-    link: LoadLink = random.choice(partner.links)
+    chance = user.chance
+    link: LoadLink = chance.choice(partner.links)
     site = urlsplit(link.site_url)
-    sent = parameters(random) if random.random() < PARAMETERS_SHARE else []  # type: ignore[arg-type]
-    path = random.choice(DEEP_LINKS) if random.random() < DEEP_LINK_SHARE else ""
+    sent = parameters(chance) if chance.random() < PARAMETERS_SHARE else []
+    path = chance.choice(DEEP_LINKS) if chance.random() < DEEP_LINK_SHARE else ""
     query = urlencode([*sent, *([("to", path)] if path else [])])
-    target = link.direct_path if random.random() < DIRECT_LINK_SHARE else link.short_path
-    headers = {"User-Agent": random.choice(kind.agents), "Referer": random.choice(REFERRERS), **kind.headers}
+    target = link.direct_path if chance.random() < DIRECT_LINK_SHARE else link.short_path
+    headers = {"User-Agent": chance.choice(kind.agents), "Referer": chance.choice(REFERRERS), **kind.headers}
     if visitor_id:
-        headers["Cookie"] = f"_ga=GA1.1.{random.randrange(10**9)}; lt_vid={visitor_id}"
+        headers["Cookie"] = f"_ga=GA1.1.{chance.randrange(10**9)}; lt_vid={visitor_id}"
     check = redirects(kind, partner, sent, path or site.path or "/", site.netloc, visitor_id)
     answer = user.ask(f"click: {kind.name}", "GET", f"{target}?{query}" if query else target, check, headers=headers)
     return cookie_of(answer) if answer is not None else ""
@@ -125,10 +126,10 @@ class VisitorUser(LoadUser):
 
     @task
     def follow_a_link(self) -> None:
-        kind = random.choices(KINDS, [kind.share for kind in KINDS])[0]
+        kind = self.chance.choices(KINDS, [kind.share for kind in KINDS])[0]
         if kind.has_cookie and not self._cookies:
             kind = KINDS[0]
-        visitor_id = random.choice(self._cookies) if kind.has_cookie else ""
+        visitor_id = self.chance.choice(self._cookies) if kind.has_cookie else ""
         given = follow(self, kind, self.some_partner(), visitor_id)
         if given and kind.result == "counted" and not visitor_id:
             self._cookies.append(given)

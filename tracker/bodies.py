@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tracker import ids
-from tracker.errors import BadRequest, Invalid
+from tracker.errors import Invalid
 from tracker.program import DAY_MS, Program, percent_hundredths
 
 MAX_AMOUNT_CENTS = 1_000_000_000  # ten million dollars: more is a mistake in the unit
@@ -259,22 +259,19 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
 
 
 def parse_json(raw: bytes) -> dict[str, Any]:
-    """One JSON object. Raises BadRequest with the place of the mistake."""
+    """One JSON object. Raises Invalid with the place of the mistake."""
     try:
         document = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
-        raise BadRequest(f"the body is not UTF-8 (byte {error.start})") from None
+        raise Invalid(f"the body is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+        raise Invalid(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except (ValueError, RecursionError) as error:
-        reason = (
-            "it is nested too deeply"
-            if isinstance(error, RecursionError)
-            else "it holds a number that is too long or not a number"
-        )
-        raise BadRequest(f"the body is not JSON that we can read: {reason}") from None
+        is_deep = isinstance(error, RecursionError)
+        reason = "it is nested too deeply" if is_deep else "it holds a number that is too long or not a number"
+        raise Invalid(f"the body is not JSON that we can read: {reason}") from None
     if not isinstance(document, dict):
-        raise BadRequest("the body must be a JSON object")
+        raise Invalid("the body must be a JSON object")
     return document
 
 
@@ -301,8 +298,13 @@ def read_body(kind: str, document: Mapping[str, Any], reading: Reading) -> Body:
     if errors:
         raise Invalid.fields(errors)
     known = {field.name for field in table}
-    ignored = tuple(sorted(str(name)[:100] for name in document if name not in known and name != "type"))
+    ignored = tuple(sorted(_shown(name) for name in document if name not in known and name != "type"))
     return Body(kind, values, ignored)
+
+
+def _shown(name: str) -> str:
+    """A caller's field name as an answer can hold it: a lone surrogate, which JSON can carry, has no bytes in UTF-8."""
+    return name[:100].encode("utf-8", "replace").decode()
 
 
 def _together(kind: str, values: Mapping[str, Any], bad: set[str], reading: Reading) -> list[dict[str, str]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from tracker.bodies import FIELDS, Reading, parse_json, read_body
-from tracker.errors import BadRequest, Invalid
+from tracker.errors import Invalid
 from tracker.program import Program
 
 NOW = 1_763_830_000_000  # 2025-11-22T16:46:40Z
@@ -135,6 +136,12 @@ def test_unknown_fields_are_ignored_and_named() -> None:
     assert "discount_cents" not in body.values
 
 
+def test_an_ignored_name_can_always_be_answered() -> None:
+    body = read_body("payment", {**GOOD["payment"], "\ud800": 1, "x" * 200: 2}, READING)
+    assert body.ignored == ("?", "x" * 100)
+    json.dumps(body.ignored, ensure_ascii=False).encode()
+
+
 def test_the_digest_follows_the_values_not_their_order_or_unknown_fields() -> None:
     first = read_body("payment", GOOD["payment"], READING)
     again = read_body("payment", {**dict(reversed(GOOD["payment"].items())), "note": 1, "method": None}, READING)
@@ -156,6 +163,6 @@ def test_the_digest_follows_the_values_not_their_order_or_unknown_fields() -> No
     ],
 )
 def test_a_body_that_is_not_json_is_refused(raw: bytes, message: str) -> None:
-    with pytest.raises(BadRequest) as refusal:
+    with pytest.raises(Invalid) as refusal:
         parse_json(raw)
     assert message in refusal.value.detail
