@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from attribution.binding import Reason
 from attribution.commission import Due, Kind, Payment, Share, Withheld
 from attribution.facts import Binding
+from tracker.ids import NIL_UUID
 from tracker.program import percent_number
 
 
@@ -57,7 +58,8 @@ class Change:
 def lines(payment: Payment, dues: Iterable[Due], posted: Iterable[Posted], change: Change) -> Iterator[Line]:
     """The lines that make the ledger say `dues`, given that it says `posted`. None where both agree.
 
-    A line is natural where nothing stood yet for its money event and tier, and else a correction with a reason.
+    A line is natural where nothing stood yet for its money event and tier, and else a correction with a reason. A
+    natural line says a reason too when the payment had earned before and now earns for others (R17).
     """
     owed = {(each.money_event_id, each.tier, each.partner_id, each.referred_id): each for each in dues}
     stands = {(each.money_event_id, each.tier, each.partner_id, each.referred_id): each for each in posted}
@@ -85,26 +87,18 @@ def lines(payment: Payment, dues: Iterable[Due], posted: Iterable[Posted], chang
             percent_hundredths=fixed.percent_hundredths,
             amount_cents=amount,
             currency=payment.currency,
-            reason="" if is_natural else correction_reason(target, standing, change),
+            reason=(moved_reason(fixed.tier, change) if stands else "")
+            if is_natural
+            else correction_reason(target, standing, change),
         )
 
 
 def correction_reason(target: Due | None, standing: Posted | None, change: Change) -> str:
     """What changed, in words with the rule's number; the first of the causes that fits."""
-    before, after = change.before, change.after
     tier = target.tier if target else standing.tier if standing else 1
-    share = change.shares[tier - 1]
-    if before and before.partner_id != after.partner_id:
-        cause = _rebinding_cause(before, after)
-        return f"binding moved from {before.partner_id or 'nobody'} to {after.partner_id or 'nobody'} (R16: {cause})"
-    if before and before.reason != after.reason and Reason.SELF_REFERRAL in (before.reason, after.reason):
-        return "self_referral (R4)"
-    if tier == 2 and before and before.recruiter_id != after.recruiter_id:
-        was_by, is_by = before.recruiter_id or "nobody", after.recruiter_id or "nobody"
-        return f"recruiter of {after.partner_id} moved from {was_by} to {is_by} (R16: a late fact)"
-    if before and before.transferred_at != after.transferred_at:
-        return "transfer to the client (R13)"
-    if share.withheld == Withheld.PARTNER_SUSPENDED:
+    if moved := moved_reason(tier, change):
+        return moved
+    if change.shares[tier - 1].withheld == Withheld.PARTNER_SUSPENDED:
         return "partner_suspended (R11)"
     if target and standing and target.percent_hundredths != standing.percent_hundredths:
         was, now = percent_number(standing.percent_hundredths), percent_number(target.percent_hundredths)
@@ -114,7 +108,26 @@ def correction_reason(target: Due | None, standing: Posted | None, change: Chang
     return "a late fact (R16)"
 
 
+def moved_reason(tier: int, change: Change) -> str:
+    """What changed about whose the license is and who pays, or nothing."""
+    before, after = change.before, change.after
+    if before is None:
+        return ""
+    is_self_referral = after.reason == Reason.SELF_REFERRAL
+    if before.partner_id != after.partner_id:
+        was, now = before.partner_id or "nobody", after.partner_id or "nobody"
+        moved = f"binding moved from {was} to {now} (R16: {_rebinding_cause(before, after)})"
+        return f"{moved}; self_referral (R4)" if is_self_referral else moved
+    if before.reason != after.reason and (is_self_referral or before.reason == Reason.SELF_REFERRAL):
+        return "self_referral (R4)"
+    if tier == 2 and before.recruiter_id != after.recruiter_id:
+        was, now = before.recruiter_id or "nobody", after.recruiter_id or "nobody"
+        return f"recruiter of {after.partner_id} moved from {was} to {now} (R16: a late fact)"
+    return "transfer to the client (R13)" if before.transferred_at != after.transferred_at else ""
+
+
 def _rebinding_cause(before: Binding, after: Binding) -> str:
-    if after.reason == Reason.LAST_TOUCH and after.clicked_at >= before.clicked_at:
+    """A click that arrived late, or that counts late because its partner's join did, moves a binding forward."""
+    if after.click_id not in ("", NIL_UUID) and after.clicked_at >= before.clicked_at:
         return "a late click"
     return "a click that no longer counts" if before.reason == Reason.LAST_TOUCH else "a late fact"

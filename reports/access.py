@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -17,12 +17,14 @@ from starlette.responses import Response
 
 from reports import sessions
 from reports.room import Room, room_of
-from tracker.errors import Forbidden, NotFound, Unauthorized
+from tracker.api import MAX_BODY_BYTES, read_limited
+from tracker.errors import Forbidden, Invalid, NotFound, Unauthorized
 
 ADMIN = ("admin",)
 MARKETING = ("admin", "marketing")
 PARTNER = ("partner",)
 ANY_PAGE = sessions.PAGE_SCOPES
+MAX_FIELDS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,20 @@ async def signed_in(room: Room, request: Request) -> Viewer | None:
     return Viewer(session.scope, session.partner_id, session)
 
 
+async def form_fields(request: Request) -> FormData:
+    """The fields of a URL-encoded form. Raises TooLarge and Invalid."""
+    body = await read_limited(request, MAX_BODY_BYTES)
+    try:
+        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise Invalid(f"the form has more than {MAX_FIELDS} fields") from None
+    return FormData([*pairs])
+
+
 async def read_form(room: Room, viewer: Viewer, request: Request) -> FormData:
     """The fields of a posted form. Raises Forbidden unless one of our own pages sent it."""
     refuse_foreign_post(room, request)
-    form = await request.form(max_files=0, max_fields=50)
+    form = await form_fields(request)
     expected = sessions.csrf_token(room.secret, viewer.session) if viewer.session else ""
     if not expected or not hmac.compare_digest(str(form.get("csrf", "")).encode(), expected.encode()):
         raise Forbidden("This form is out of date. Go back, reload the page and send it again.")
@@ -107,4 +119,5 @@ def _allow(viewer: Viewer, scopes: tuple[str, ...]) -> None:
         return
     if viewer.scope == "partner":
         raise NotFound("There is nothing here for you.")
-    raise Forbidden(f"This is for {' or '.join(scopes)}; you are signed in as {viewer.scope}.")
+    areas = " or ".join("partners" if scope == "partner" else scope for scope in scopes)
+    raise Forbidden(f"This is for {areas}; you are signed in as {viewer.scope}.")

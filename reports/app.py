@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from urllib.parse import quote
 
 import anyio
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,8 +32,6 @@ from tracker.program import Program
 from tracker.settings import Settings
 from tracker.tokens import Tokens
 
-MAX_BODY_BYTES = 65_536
-
 # What a partner sees, and an administrator who looks at a partner: the same pages under two paths.
 PARTNER_PAGES = (
     ("/", partner.overview),
@@ -42,6 +43,12 @@ PARTNER_PAGES = (
     ("/commissions/{entry_id}", partner.chain),
     ("/commissions/{entry_id}/fragment", partner.chain_fragment),
 )
+
+
+async def with_slash(request: Request) -> Response:
+    """An area's address without its last slash. The answer names no host, for the request's may be anybody's."""
+    return RedirectResponse(f"{quote(request.url.path)}/", 308)
+
 
 ROUTES: list[BaseRoute] = [
     Route("/", sign_in.sign_in_page),
@@ -56,6 +63,7 @@ ROUTES: list[BaseRoute] = [
     *(Route(one.path, call(one.handler, one.scopes), methods=[one.method]) for one in CALLS),
     *(Route(f"/partner{path}", page(handler, PARTNER)) for path, handler in PARTNER_PAGES),
     *(Route(f"/admin/partners/{{partner_id}}{path}", page(handler, ADMIN)) for path, handler in PARTNER_PAGES),
+    *(Route(path, with_slash) for path in ("/partner", "/admin", "/marketing", "/admin/partners/{partner_id}")),
     Route("/admin/", page(admin.health, ADMIN)),
     Route("/admin/partners", page(admin.partners, ADMIN)),
     Route("/admin/licenses", page(admin.find_license, ADMIN)),
@@ -105,7 +113,8 @@ def create_app(
     now_ms: Callable[[], int],
 ) -> Starlette:
     """The app on stores that are connected already. `attribution` is None where it runs in another process."""
-    app = Starlette(routes=ROUTES, middleware=MIDDLEWARE, exception_handlers=HANDLERS, max_body_size=MAX_BODY_BYTES)
+    app = Starlette(routes=ROUTES, middleware=MIDDLEWARE, exception_handlers=HANDLERS)
+    app.router.redirect_slashes = False
     limiter = anyio.CapacityLimiter(MAX_QUERIES_AT_ONCE)
     app.state.room = Room(settings, program, redis, warehouse, tokens, secret, attribution, now_ms, limiter)
     app.state.request_counts = Counter[str]()

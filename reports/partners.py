@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+import anyio
+
 from reports.paging import TOP, After, Page, cut_page
 from reports.room import Room
 from tracker import redis_keys
 from tracker.attribution_now import read_standing
 from tracker.rfc3339 import rfc3339
+
+JOINS_SECONDS = 2.0  # longer than a load takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,18 @@ async def find_partner(room: Room, partner_id: str) -> Partner | None:
         joined_at=known["joined_at"],
         links=known["links"],
     )
+
+
+async def joins_are_stored(room: Room) -> None:
+    """Wait, up to JOINS_SECONDS, until every partner of the directory is in the warehouse: a join that was answered a
+    moment ago is then listed."""
+    with anyio.move_on_after(JOINS_SECONDS):
+        while True:
+            known = await room.redis.hlen(redis_keys.PARTNERS)
+            stored = await room.row("partners_count")
+            if stored is None or int(stored["partners"]) >= known:
+                return
+            await anyio.sleep(0.05)
 
 
 async def partners_page(room: Room, search: str, after: After, limit: int) -> tuple[list[Partner], Page]:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from reports import pages, sessions
-from reports.access import Viewer, read_form, refuse_foreign_post, signed_in
+from reports.access import Viewer, form_fields, read_form, refuse_foreign_post, signed_in
 from reports.room import Room, room_of
 from tracker import redis_keys
 from tracker.ids import new_time_ordered_id
@@ -38,7 +38,7 @@ async def take_credentials(request: Request) -> Response:
     """`POST /`: a token signs in at once; an e-mail address is sent a link."""
     room = room_of(request)
     refuse_foreign_post(room, request)
-    form = await request.form(max_files=0, max_fields=10)
+    form = await form_fields(request)
     token, email, wanted = (str(form.get(name, "")).strip() for name in ("token", "email", "wanted"))
     if token:
         return await _sign_in_by_token(room, request, token, wanted)
@@ -54,7 +54,7 @@ async def follow_link(request: Request) -> Response:
     looks_only = request.method == "HEAD" or "prefetch" in request.headers.get("sec-purpose", "")
     known = None if looks_only else await sessions.use_sign_in_link(room.redis, request.query_params.get("key", ""))
     if known is None:
-        return await _form(request, 401, "This sign-in link was used already or is older than 15 minutes.")
+        return await _form(request, 401, "This sign-in link was used already, or is too old. Ask for a new one.")
     scope, partner_id = known
     return _welcome(room, request, sessions.new_session(scope, partner_id, "", room.now_ms()), "")
 

@@ -42,7 +42,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-FIXED_PATHS = frozenset({"/touch", "/health/live", "/health/ready", "/metrics", "/robots.txt", "/favicon.ico"})
+FIXED_PATHS = frozenset(
+    {"/touch", "/health/live", "/health/ready", "/metrics", "/robots.txt", "/favicon.ico", "/linker.js"}
+)
 API_SECONDS = 3.0  # how long a conversion waits for Redis before it is a 503
 
 
@@ -117,7 +119,8 @@ class TrackerApp:
                 Route("/health/ready", self._ready),
                 Route("/metrics", self._report),
                 Route("/robots.txt", self._robots),
-                Route("/favicon.ico", self._no_icon),
+                Route("/favicon.ico", self._nothing),
+                Route("/linker.js", self._nothing),  # not written yet; a page must not load a site's HTML as a script
             ]
         )
         await self._links.start()
@@ -156,7 +159,7 @@ class TrackerApp:
         """Crawlers have no business here: every address is a link that counts clicks."""
         return PlainTextResponse("User-agent: *\nDisallow: /\n")
 
-    async def _no_icon(self, request: Request) -> Response:
+    async def _nothing(self, request: Request) -> Response:
         return Response(status_code=404)
 
 

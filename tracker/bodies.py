@@ -73,7 +73,7 @@ def caller_id(value: Any, _: Reading) -> str:
 
 def canonical_uuid(value: Any, _: Reading) -> str:
     if not isinstance(value, str) or not ids.is_uuid(value):
-        raise ValueError("must be a UUID in canonical lower-case text")
+        raise ValueError("must be a UUID in canonical lower-case text, and not the nil UUID")
     return value
 
 
@@ -258,20 +258,21 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
 }
 
 
-def parse_json(raw: bytes) -> dict[str, Any]:
-    """One JSON object. Raises Invalid with the place of the mistake."""
+def parse_json(raw: bytes, what: str = "body") -> dict[str, Any]:
+    """One JSON object. Raises Invalid with the place of the mistake; `what` it calls the bytes."""
     try:
         document = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
-        raise Invalid(f"the body is not UTF-8 (byte {error.start})") from None
+        raise Invalid(f"the {what} is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
-        raise Invalid(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+        reason = error.msg.removesuffix(" at")
+        raise Invalid(f"the {what} is not JSON: {reason} (character {error.pos + 1})") from None
     except (ValueError, RecursionError) as error:
         is_deep = isinstance(error, RecursionError)
         reason = "it is nested too deeply" if is_deep else "it holds a number that is too long or not a number"
-        raise Invalid(f"the body is not JSON that we can read: {reason}") from None
+        raise Invalid(f"the {what} is not JSON that we can read: {reason}") from None
     if not isinstance(document, dict):
-        raise Invalid("the body must be a JSON object")
+        raise Invalid(f"the {what} must be a JSON object")
     return document
 
 

@@ -39,9 +39,10 @@ def import_command(settings: Settings, environ: Mapping[str, str], file: str, re
         finally:
             tracker.close()
         report.end()
+    blank = outcome.lines - outcome.accepted - outcome.duplicates - outcome.rejected
     print(
         f"{outcome.lines} lines: {outcome.accepted} accepted, {outcome.duplicates} known already, "
-        f"{outcome.rejected} rejected"
+        f"{outcome.rejected} rejected{f', {blank} blank' if blank > 0 else ''}"
     )
     return 1 if outcome.rejected else 0
 

@@ -45,7 +45,9 @@ class Rejected:
     errors: tuple[dict[str, str], ...]
 
     def __str__(self) -> str:
-        reasons = "; ".join(f"{error.get('field') or 'line'}: {error.get('message', '')}" for error in self.errors)
+        reasons = "; ".join(
+            ": ".join(filter(None, (error.get("field"), error.get("message")))) for error in self.errors
+        )
         return f"line {self.line}: {reasons}"
 
 

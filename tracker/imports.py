@@ -90,7 +90,7 @@ class Importer:
     def _read(self, raw: bytes | None) -> Body:
         if raw is None:
             raise Problem(f"the line is longer than {MAX_LINE_BYTES} bytes")
-        document = parse_json(raw)
+        document = parse_json(raw.removeprefix(b"\xef\xbb\xbf"), "line")  # some editors begin a file with it
         kind = document.get("type")
         if not isinstance(kind, str) or kind not in FIELDS:
             message = f"must be one of {', '.join(FIELDS)}"

@@ -31,11 +31,10 @@ FOLLOW_MS = 1000
 CALL_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 # A visitor waits for a look-up, so it is short; and when many unknown ids come at once, most are refused unasked.
-LOOK_UP_SECONDS = 0.05
+LOOK_UP_SECONDS = 0.15
 LOOK_UPS_AT_ONCE = 32
-# An id that Redis did not know either is not asked for again so soon.
-REFUSAL_SECONDS = 0.5
-REMEMBERED_REFUSALS = 10_000
+# While Redis does not answer, nobody waits for it in vain.
+SILENT_SECONDS = 0.25
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ class Links:
         self._monotonic_s = monotonic_s
         self._links: dict[str, Link] = {}
         self._partners: dict[str, Standing] = {}
-        self._refusals: dict[tuple[str, str], float] = {}
+        self._silent_until_s = 0.0
         self._look_ups = 0
         self._following: asyncio.Task[None] | None = None
         self.version = 0
@@ -110,23 +109,19 @@ class Links:
 
     async def _look_up(self, kind: str, hash_key: str, key: str, keep: Callable[[str, bytes | None], T]) -> T | None:
         now_s = self._monotonic_s()
-        if self._refusals.get((kind, key), 0.0) > now_s or self._look_ups >= LOOK_UPS_AT_ONCE:
+        if now_s < self._silent_until_s or self._look_ups >= LOOK_UPS_AT_ONCE:
             return None
         self._look_ups += 1
-        found: T | None = None
         try:
             async with asyncio.timeout(self._look_up_seconds):
                 value = await cast("Awaitable[bytes | None]", self._redis.hget(hash_key, key))
-            found = keep(key, value) if value is not None else None
+            return keep(key, value) if value is not None else None
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("look-up of a %s failed: %s", kind, error or type(error).__name__)
+            self._silent_until_s = now_s + SILENT_SECONDS
+            return None
         finally:
             self._look_ups -= 1
-        if found is None:
-            if len(self._refusals) >= REMEMBERED_REFUSALS:
-                self._refusals.clear()
-            self._refusals[kind, key] = now_s + REFUSAL_SECONDS
-        return found
 
     async def _follow(self) -> None:
         """Load everything, apply changes as they come, and begin again whenever something may have been missed."""
@@ -159,7 +154,6 @@ class Links:
                 partners[partner.partner_id] = partner
         self._links, self._partners = links, partners
         self.version += 1
-        self._refusals.clear()
 
     async def _entries(self, hash_key: str) -> AsyncIterator[tuple[str, bytes]]:
         cursor = 0
@@ -202,7 +196,6 @@ class Links:
                 keep(key, value)
 
     def _keep_link(self, code: str, value: bytes | None) -> Link | None:
-        self._refusals.pop(("link", code), None)
         self.version += 1
         link = read_link(code, value) if value is not None else None
         if link is None:
@@ -212,7 +205,6 @@ class Links:
         return link
 
     def _keep_partner(self, partner_id: str, value: bytes | None) -> Standing | None:
-        self._refusals.pop(("partner", partner_id), None)
         self.version += 1
         partner = read_partner(partner_id, value) if value is not None else None
         if partner is None:

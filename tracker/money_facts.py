@@ -87,7 +87,8 @@ def decide_refund(body: Body, known: Known, desk: Desk) -> Decision:
     state = MoneyState.parse(known.entries[key])
     remaining = state.remaining(fact.kind)
     if remaining is not None and fact.amount_cents > remaining and not desk.is_import:
-        message = f"is more than the {remaining} cents that remain of payment {fact.payment_id}"
+        left = "can still be won back" if fact.kind == "chargeback_won" else "remain"
+        message = f"is more than the {remaining} cents that {left} of payment {fact.payment_id}"
         raise Invalid.fields([{"field": "amount_cents", "message": message}])
     write = {key: state.after(fact.kind, fact.amount_cents).text()}
     return simple_decision(fact.refund_id, body, fact_row(fact), write=write, expect={key: known.entries[key]})

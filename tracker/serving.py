@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -15,18 +16,20 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tracker.errors import SettingError
 
 logger = logging.getLogger(__name__)
 
 LONGEST_HEAD_BYTES = 64 * 1024  # request line and headers of one request
+HEAD_SECONDS = 10.0  # from a request's first byte until its headers end
 BACKLOG = 2048  # connections that wait while all workers are busy or one is restarted
 KEEP_ALIVE_SECONDS = 30
 DRAIN_SECONDS = 8  # how long running requests may take when the process is told to stop
 
 _HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_HEAD_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 def log_as(role: str) -> None:
@@ -124,10 +127,34 @@ class LateApp:
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a limit on what a request may send before its headers end."""
+    """uvicorn's protocol with limits on how much a request may send, and how long it may take, before its headers end.
 
+    Every connection without a request under way has a time limit too, which uvicorn gives only to those that have been
+    answered: one that never says anything, or says what belongs to no request, is closed as one that falls silent is.
+    """
+
+    head_seconds = HEAD_SECONDS
     _reads_head = False
     _head_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+    _running: RequestResponseCycle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_a_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_head_timer()
+        self._unset_keepalive_if_required()
+        if self._running is not None:
+            # uvicorn tells only the newest of pipelined requests; the one under way would write to a closed connection.
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
         self._reads_head = True
@@ -140,14 +167,45 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _head_is_read(self) -> None:
         self._reads_head = False
         self._head_bytes = 0
+        if self._head_timer is not None:
+            self._stop_head_timer()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._reads_head:
             self._head_bytes += len(data)
-            if self._head_bytes > LONGEST_HEAD_BYTES and not self.transport.is_closing():
-                self.transport.write(_HEAD_TOO_LONG)
-                self.transport.close()
+            if self._head_bytes > LONGEST_HEAD_BYTES:
+                self._refuse(_HEAD_TOO_LONG)
+            elif self._head_timer is None and not self.transport.is_closing():
+                self._head_timer = self.loop.call_later(self.head_seconds, self._head_is_late)
+        elif not self._is_answering() and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            # Empty lines, or the rest of a body that nobody wanted.
+            self._wait_for_a_request()
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._is_answering():
+            # Requests before it hold it up, and their answers come first.
+            self._head_timer = self.loop.call_later(self.head_seconds, self._head_is_late)
+        else:
+            self._refuse(_HEAD_TOO_LATE)
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait_for_a_request(self) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse(self, answer: bytes) -> None:
+        self._stop_head_timer()
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):

@@ -131,7 +131,7 @@ def read_report(document: Mapping[str, Any], program: Program) -> Report:
         errors.append({"field": field, "message": message})
         return ""
 
-    visitor_id = text("visitor_id", is_uuid, "must be a UUID in canonical lower-case text")
+    visitor_id = text("visitor_id", is_uuid, "must be a UUID in canonical lower-case text, and not the nil UUID")
     partner_id = text("partner_id", is_caller_id, "must be text of 1–64 characters of A–Z a–z 0–9 _ . -")
     url = text("url", lambda value: _product_of(value, program) is not None, "must be a URL on a host of the program")
     product = _product_of(url, program)

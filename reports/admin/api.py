@@ -19,10 +19,11 @@ from reports.commissions import LineFilter, line_document, lines_page
 from reports.explanations import attribution_document, chain_document
 from reports.filters import read_query
 from reports.paging import cut_page, read_cursor, read_limit
-from reports.partners import find_partner, partners_page
+from reports.partners import find_partner, joins_are_stored, partners_page
 from reports.periods import read_period
 from reports.room import Room
 from tracker import redis_keys
+from tracker.api import MAX_BODY_BYTES, read_limited
 from tracker.bodies import parse_json
 from tracker.errors import NotFound, Unavailable
 from tracker.ids import is_caller_id
@@ -37,6 +38,8 @@ SERVICE_SCOPES = ("service", "marketing", "finance")
 async def list_partners(room: Room, viewer: Viewer, request: Request) -> Response:
     values = read_query(request, ("search", "cursor", "limit"))
     limit = read_limit(values["limit"], MAX_ROWS)
+    if not values["cursor"]:
+        await joins_are_stored(room)
     partners, page = await partners_page(room, values["search"], read_cursor(values["cursor"]), limit)
     return JSONResponse({"items": [one.document() for one in partners], "next_cursor": page.next_cursor})
 
@@ -47,7 +50,7 @@ async def list_partner_tokens(room: Room, viewer: Viewer, request: Request) -> R
 
 
 async def create_partner_token(room: Room, viewer: Viewer, request: Request) -> Response:
-    label = token_label(parse_json(await request.body()), room)
+    label = token_label(parse_json(await read_limited(request, MAX_BODY_BYTES)), room)
     partner_id = await _known_partner(room, request)
     token, secret = await room.tokens.issue("partner", label, room.now_ms(), partner_id)
     return JSONResponse({"token": secret, **token_document(token)}, 201)
@@ -66,7 +69,9 @@ async def list_service_tokens(room: Room, viewer: Viewer, request: Request) -> R
 
 
 async def create_service_token(room: Room, viewer: Viewer, request: Request) -> Response:
-    label, scope = service_label_and_scope(parse_json(await request.body()), room, SERVICE_SCOPES)
+    label, scope = service_label_and_scope(
+        parse_json(await read_limited(request, MAX_BODY_BYTES)), room, SERVICE_SCOPES
+    )
     token, secret = await room.tokens.issue(scope, label, room.now_ms())
     return JSONResponse({"token": secret, **token_document(token)}, 201)
 

@@ -15,7 +15,12 @@ from reports.calls import CALLS
 from reports.sessions import SESSION_MS, Session, sign_session
 
 FILLED = {"partner_id": "P", "license_id": "L1", "entry_id": "none", "token_id": "999"}
-OPEN_PATHS = {"/", "/sign-in", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", ""}
+OPEN_PATHS = {"/", "/sign-in", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", ""} | {
+    "/partner",
+    "/admin",
+    "/marketing",
+    "/admin/partners/{partner_id}",  # these only add the last slash
+}
 
 
 def filled(path: str) -> str:

@@ -246,9 +246,9 @@ def _verify(app: App, token: str) -> str | None:
 @pytest.mark.parametrize(
     ("body", "status", "fields"),
     [
-        (b"{", 400, []),
-        (b"[]", 400, []),
-        (b"\xff", 400, []),
+        (b"{", 422, []),
+        (b"[]", 422, []),
+        (b"\xff", 422, []),
         (b"{}", 422, ["label", "scope"]),
         (b'{"label":"","scope":"service"}', 422, ["label"]),
         (b'{"label":7,"scope":"admin"}', 422, ["label", "scope"]),

@@ -50,7 +50,7 @@ def test_required_fields_are_enough_and_each_is_required(kind: str) -> None:
     assert [error["field"] for error in refusal.value.errors] == list(GOOD[kind])
 
 
-UUID_ADVICE = "must be a UUID in canonical lower-case text"
+UUID_ADVICE = "must be a UUID in canonical lower-case text, and not the nil UUID"
 
 
 @pytest.mark.parametrize(
