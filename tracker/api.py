@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tracker.bodies import Reading, parse_json, read_body
-from tracker.errors import BadRequest, Forbidden, TooLarge, Unauthorized
+from tracker.errors import BadRequest, Forbidden, TooLarge, TooSlow, Unauthorized
 from tracker.imports import Importer
 from tracker.intake import Intake
 from tracker.pipeline import read_pipeline
@@ -21,6 +22,7 @@ from tracker.program import Program
 from tracker.tokens import Token, Tokens
 
 MAX_BODY_BYTES = 65_536
+BODY_SECONDS = 10.0
 
 CALLS = {
     "/v1/partners": "partner",
@@ -95,15 +97,18 @@ def bearer(request: Request) -> str:
 
 
 async def read_limited(request: Request, limit: int) -> bytes:
-    """The whole body. Raises TooLarge as soon as it is longer than `limit` bytes."""
+    """The whole body. Raises TooLarge as soon as it is longer than `limit` bytes, TooSlow after BODY_SECONDS."""
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise TooLarge(f"the body is larger than {limit} bytes")
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise TooLarge(f"the body is larger than {limit} bytes")
     except ClientDisconnect:
         raise BadRequest("the body ended early") from None
+    except TimeoutError:
+        raise TooSlow(f"the body took longer than {BODY_SECONDS:g} seconds") from None
     return bytes(body)
 
 

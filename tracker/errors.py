@@ -93,3 +93,8 @@ class Conflict(Problem):
 class TooLarge(Problem):
     status = 413
     title = "Too large"
+
+
+class TooSlow(Problem):
+    status = 408
+    title = "Too slow"
