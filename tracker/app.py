@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from tracker.api import CALLS, ConversionsApi
+from tracker.click_intake import ClickIntake
 from tracker.data_folder import DataFolder
 from tracker.directory import Directory
 from tracker.errors import Unavailable
@@ -96,10 +97,10 @@ class TrackerApp:
         spool = Spool(settings.spool)
         journal = Journal(settings.effective_redis_url, spool, program.window_ms, now_ms, self._metrics)
         self._links = Links(directory_redis)
-        proxies = settings.trusted_proxies
-        self._redirect = RedirectApp(program, secret, self._links, journal, self._metrics, now_ms, proxies)
-        self.lane = FastLane(program, secret, self._links, journal, self._metrics, now_ms, proxies)
-        touch = Touch(program, self._links, journal, self._metrics, now_ms, proxies)
+        clicks = ClickIntake(program, secret, self._links, journal, self._metrics, now_ms, settings.trusted_proxies)
+        self._redirect = RedirectApp(clicks)
+        self.lane = FastLane(clicks)
+        touch = Touch(clicks)
         intake = Intake(Directory(api_redis), program, secret, settings.tracker_url, now_ms)
         api = ConversionsApi(
             redis=api_redis,

@@ -9,28 +9,23 @@ same bytes for the same request; a differential test holds them to it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from tracker.click_intake import ClickIntake
 from tracker.click_line import ClickLine
-from tracker.client_address import Client, Network, read_client
+from tracker.client_address import Client, read_client
 from tracker.events import Verdict, tsv_text
 from tracker.ids import RandomBytes, time_ordered_id_of, visitor_id_of
-from tracker.journal import Journal
-from tracker.links import Links
-from tracker.metrics import Metrics
+from tracker.landing import located, read_query, split_query
 from tracker.program import Program
 from tracker.redirect import (
     MAX_KEPT_QUERY,
     MAX_KEPT_REFERRER,
     Target,
     landing_of,
-    located,
     read_headers,
-    read_query,
     remembered_target,
     result_of,
-    split_query,
 )
 from tracker.redis_keys import shard_of
 from tracker.screening import MAX_USER_AGENT, UserAgent, read_user_agent
@@ -93,32 +88,18 @@ class RandomDigits:
 class FastLane:
     """Decides usual requests as `redirect.decide` does, from parts that were prepared before."""
 
-    def __init__(
-        self,
-        program: Program,
-        secret: bytes,
-        links: Links,
-        journal: Journal,
-        metrics: Metrics,
-        now_ms: Callable[[], int],
-        trusted_proxies: Sequence[Network] = (),
-        random_bytes: RandomBytes = os.urandom,
-    ) -> None:
-        self.journal = journal
-        self.metrics = metrics
-        self._program = program
-        self._secret = secret
-        self._links = links
-        self._now_ms = now_ms
-        self._trusted_proxies = tuple(trusted_proxies)
-        self._random = RandomDigits(random_bytes)
+    def __init__(self, intake: ClickIntake) -> None:
+        self._in = intake
+        self.journal = intake.journal
+        self.metrics = intake.metrics
+        self._random = RandomDigits(intake.random_bytes)
         self._paths: dict[bytes, Prepared] = {}
         self._paths_version = -1
         self._browsers: dict[bytes, Browser] = {}
 
     def client(self, peer: str, scheme: str) -> Client | None:
         """Who is at the other end of a connection; None where that is for each request to say, behind a proxy."""
-        return None if self._trusted_proxies else read_client(peer, scheme, {}, ())
+        return None if self._in.trusted_proxies else read_client(peer, scheme, {}, ())
 
     def answer(
         self, url: bytes, headers: list[tuple[bytes, bytes]], client: Client | None, peer: str, scheme: str
@@ -139,15 +120,15 @@ class FastLane:
         if prepared is None or (cookie is not None and _OPT_OUT in cookie):
             return None
         browser = self._browser(agent or b"")
-        now_ms = self._now_ms()
+        now_ms = self._in.now_ms()
         result = result_of(prepared.target, browser.verdict, now_ms)
         if result == "unknown-partner":
             return None
         if client is None:
-            client = read_client(peer, scheme, read_headers(headers), self._trusted_proxies)
+            client = read_client(peer, scheme, read_headers(headers), self._in.trusted_proxies)
         known = cookie_visitor(cookie.decode("utf-8", "replace")) if cookie else None
         visitor_id = known or visitor_id_of(self._random.take(32))
-        location, landed = self._location(prepared, query, make_stamp(self._secret, visitor_id, now_ms))
+        location, landed = self._location(prepared, query, make_stamp(self._in.secret, visitor_id, now_ms))
         click_id = time_ordered_id_of(now_ms, self._random.take(20))
         row = (
             f"{click_id}\t{now_ms}\t{visitor_id}\t{prepared.columns}\t{browser.verdict.value}\tredirect\t{client.country}"
@@ -155,7 +136,7 @@ class FastLane:
         )
         touch = f"{now_ms:013d} {click_id} {prepared.touched}" if browser.verdict is Verdict.HUMAN else ""
         line = ClickLine(shard_of(visitor_id), row, visitor_id, touch)
-        return Answer(response_headers(location, result, visitor_id, self._program, client.is_https), line, result)
+        return Answer(response_headers(location, result, visitor_id, self._in.program, client.is_https), line, result)
 
     def _location(self, prepared: Prepared, query: bytes, stamp: str) -> tuple[str, str]:
         """The location, and the landing query as the row keeps it."""
@@ -164,18 +145,18 @@ class FastLane:
         target = prepared.target
         passed, to = split_query(read_query(query))
         stamps = [f"a={target.partner_id}", f"lt={stamp}"]
-        location = located(landing_of(target, to, self._program), passed, target.campaign, stamps)
+        location = located(landing_of(target, to, self._in.program), passed, target.campaign, stamps)
         return location, tsv_text("&".join(passed)[:MAX_KEPT_QUERY])
 
     def _prepared(self, path: bytes) -> Prepared | None:
         """A path's target and prepared parts; None when memory does not know its link or its partner."""
-        if self._paths_version != self._links.version or len(self._paths) > REMEMBERED:
-            self._paths, self._paths_version = {}, self._links.version
+        if self._paths_version != self._in.links.version or len(self._paths) > REMEMBERED:
+            self._paths, self._paths_version = {}, self._in.links.version
         prepared = self._paths.get(path)
         if prepared is None and path.isascii() and b"%" not in path and b"#" not in path:
-            target = remembered_target(path.decode(), self._program, self._links)
+            target = remembered_target(path.decode(), self._in.program, self._in.links)
             if target.partner_id is not None and target.standing is not None:
-                prepared = self._paths[path] = prepare(target, self._program)
+                prepared = self._paths[path] = prepare(target, self._in.program)
         return prepared
 
     def _browser(self, raw: bytes) -> Browser:

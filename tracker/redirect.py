@@ -9,19 +9,16 @@ home page.
 from __future__ import annotations
 
 import logging
-import os
-import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, unquote_plus, urlsplit
+from urllib.parse import urlsplit
 
-from tracker.client_address import Client, Network, read_client
+from tracker.click_intake import ClickIntake
+from tracker.client_address import Client, read_client
 from tracker.events import Clicked, Verdict
-from tracker.ids import RandomBytes, is_caller_id, new_time_ordered_id, new_visitor_id
-from tracker.journal import Journal
+from tracker.ids import is_caller_id, new_time_ordered_id, new_visitor_id
+from tracker.landing import Landing, home_of, located, read_landing, read_query, split_query
 from tracker.links import Link, Links
-from tracker.metrics import Metrics
 from tracker.program import Product, Program
 from tracker.screening import MAX_USER_AGENT, Screened, screen
 from tracker.standing import Standing
@@ -31,11 +28,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-# A longer query is not passed on, for browsers and sites refuse URLs that are much longer; the visitor still arrives.
-MAX_QUERY = 8192
 MAX_KEPT_QUERY = 1024
 MAX_KEPT_REFERRER = 512
-REMEMBERED_LANDINGS = 4096
 
 # The only headers that are read; repeated ones are joined as RFC 9110 and RFC 6265 have it.
 HEADERS = {
@@ -45,10 +39,6 @@ HEADERS = {
         "forwarded", "x-forwarded-for", "x-forwarded-proto", "cf-ipcountry", "x-country", "origin", "content-type",
     )
 }  # fmt: skip
-_URL_CHARACTERS = "%/:?[]@!$&'()*+,;=~"
-_CLEAN_QUERY = re.compile(rb'[!"$-~]*')
-_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 log = logging.getLogger(__name__)
 
 
@@ -96,14 +86,6 @@ class Decision(NamedTuple):
     result: str
     cookie: str | None
     click: Clicked | None
-
-
-class Landing(NamedTuple):
-    """A URL in parts: up to and with the path, then without their `?` and `#`."""
-
-    base: str
-    query: str
-    fragment: str
 
 
 def read_path(path: str, program: Program) -> Asked:
@@ -195,23 +177,6 @@ def clicked(
     )
 
 
-def split_query(query: str) -> tuple[list[str], str | None]:
-    """The parameters that are passed on, as sent and in their order, and the first `to`, decoded.
-
-    `a` and `lt` are ours and never passed on. A query above MAX_QUERY counts as none.
-    """
-    if not query or len(query) > MAX_QUERY:
-        return [], None
-    passed, to = [], None
-    for pair in query.split("&"):
-        name = _name(pair)
-        if name == "to":
-            to = unquote(pair.partition("=")[2]) if to is None else to
-        elif pair and name not in ("a", "lt"):
-            passed.append(pair)
-    return passed, to
-
-
 def landing_of(target: Target, to: str | None, program: Program) -> Landing:
     """`to` where it leads to the program, else the campaign's page. The home page for anything that leads elsewhere."""
     if to and to.startswith("/") and not to.startswith("//"):
@@ -219,50 +184,6 @@ def landing_of(target: Target, to: str | None, program: Program) -> Landing:
         to = f"{site.scheme}://{site.netloc}{to}"
     wanted = to or target.landing_url or target.product.url
     return read_landing(wanted, program.hosts) or home_of(target.product, program)
-
-
-def home_of(product: Product, program: Program) -> Landing:
-    """A product's home page."""
-    return read_landing(product.url, program.hosts) or Landing(product.url, "", "")
-
-
-@lru_cache(maxsize=REMEMBERED_LANDINGS)
-def read_landing(url: str, hosts: frozenset[str]) -> Landing | None:
-    """An absolute http(s) URL on one of `hosts`, without its own `a` and `lt`. None for anything else.
-
-    Never an open redirect: the whole authority must be one of ours, and what browsers read differently from Python
-    (backslashes, control characters) is refused.
-    """
-    if _FORBIDDEN.search(url):
-        return None
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    host = parts.netloc.lower()
-    own_port = {"http": ":80", "https": ":443"}.get(parts.scheme)
-    if own_port is None or not {host, host.removesuffix(own_port)} & hosts:
-        return None
-    query = "&".join(pair for pair in parts.query.split("&") if _name(pair) not in ("a", "lt"))
-    return Landing(f"{parts.scheme}://{host}{_quoted(parts.path) or '/'}", _quoted(query), _quoted(parts.fragment))
-
-
-def located(landing: Landing, passed: Sequence[str], campaign: str = "", stamps: Sequence[str] = ()) -> str:
-    """The URL of a redirect: the landing's own query, what is passed on, what we add, and the fragment last.
-
-    With `stamps`, `utm_source` and `utm_campaign` are added where the visitor's link did not say them.
-    """
-    pairs = [landing.query] if landing.query else []
-    pairs += passed
-    if stamps:
-        given = {_name(pair) for pair in "&".join(pairs).split("&")}
-        if "utm_source" not in given:
-            pairs.append("utm_source=PP")
-        if campaign and "utm_campaign" not in given:
-            pairs.append(f"utm_campaign={quote(campaign, safe='', errors='replace')}")
-        pairs += stamps
-    query = f"?{'&'.join(pairs)}" if pairs else ""
-    return f"{landing.base}{query}{'#' if landing.fragment else ''}{landing.fragment}"
 
 
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -277,45 +198,11 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-def read_query(raw: bytes) -> str:
-    """A query string as ASCII that may stand in a header; other bytes are percent-encoded."""
-    if _CLEAN_QUERY.fullmatch(raw):
-        return raw.decode("ascii")
-    return quote(raw, safe=_URL_CHARACTERS)
-
-
-def _quoted(text: str) -> str:
-    """`text` as it may stand in a URL; escapes that are there already stay."""
-    return quote(_STRAY_PERCENT.sub("%25", text), safe=_URL_CHARACTERS, errors="replace")
-
-
-def _name(pair: str) -> str:
-    name = pair.partition("=")[0]
-    return unquote_plus(name) if "%" in name or "+" in name else name
-
-
 class RedirectApp:
     """Short links `/{code}` and direct links `/a/{partner_id}[/{product}]`, as a bare ASGI app."""
 
-    def __init__(
-        self,
-        program: Program,
-        secret: bytes,
-        links: Links,
-        journal: Journal,
-        metrics: Metrics,
-        now_ms: Callable[[], int],
-        trusted_proxies: Sequence[Network] = (),
-        random_bytes: RandomBytes = os.urandom,
-    ) -> None:
-        self._program = program
-        self._secret = secret
-        self._links = links
-        self._journal = journal
-        self._metrics = metrics
-        self._now_ms = now_ms
-        self._trusted_proxies = tuple(trusted_proxies)
-        self._random_bytes = random_bytes
+    def __init__(self, intake: ClickIntake) -> None:
+        self._in = intake
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -327,8 +214,10 @@ class RedirectApp:
             decision = await self._follow(scope)
         except Exception:
             log.exception("a redirect failed; its visitor goes to the home page")
-            self._metrics.redirect_errors.add()
-            decision = Decision(self._program.products[self._program.default_product].url, "not-recorded", None, None)
+            self._in.metrics.redirect_errors.add()
+            decision = Decision(
+                self._in.program.products[self._in.program.default_product].url, "not-recorded", None, None
+            )
         headers = [
             (b"location", decision.location.encode("ascii", "ignore")),
             (b"x-lasttouch", decision.result.encode()),
@@ -341,27 +230,27 @@ class RedirectApp:
         """Parse, find, decide and record."""
         peer = scope.get("client")
         headers = read_headers(scope["headers"])
-        client = read_client(peer[0] if peer else "", scope["scheme"], headers, self._trusted_proxies)
+        client = read_client(peer[0] if peer else "", scope["scheme"], headers, self._in.trusted_proxies)
         view = View(scope["method"], read_query(scope["query_string"]), headers, client)
         target = await self._find(scope["path"])
-        now_ms = self._now_ms()
-        click_id = new_time_ordered_id(now_ms, self._random_bytes)
-        fresh = Fresh(now_ms, click_id, new_visitor_id(self._random_bytes))
-        decision = decide(view, target, self._program, self._secret, fresh)
+        now_ms = self._in.now_ms()
+        click_id = new_time_ordered_id(now_ms, self._in.random_bytes)
+        fresh = Fresh(now_ms, click_id, new_visitor_id(self._in.random_bytes))
+        decision = decide(view, target, self._in.program, self._in.secret, fresh)
         if decision.click is not None:
-            is_durable = await self._journal.append(decision.click)
+            is_durable = await self._in.journal.append(decision.click)
             if not is_durable and decision.result == "counted":
                 decision = decision._replace(result="not-recorded")
-        self._metrics.clicks.add("redirect", decision.result)
+        self._in.metrics.clicks.add("redirect", decision.result)
         return decision
 
     async def _find(self, path: str) -> Target:
         """What a path leads to; ids that memory does not know are looked up."""
-        asked = read_path(path, self._program)
-        link = await self._links.look_up_link(asked.code) if asked.code else None
+        asked = read_path(path, self._in.program)
+        link = await self._in.links.look_up_link(asked.code) if asked.code else None
         partner_id = link.partner_id if link else asked.partner_id
-        standing = await self._links.look_up_partner(partner_id) if partner_id else None
-        return target_of(asked, link, standing, self._program)
+        standing = await self._in.links.look_up_partner(partner_id) if partner_id else None
+        return target_of(asked, link, standing, self._in.program)
 
 
 async def _respond(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:

@@ -6,7 +6,6 @@ yet. A visitor's id is random and known to nobody else, so a stranger can only m
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus, urlsplit
@@ -17,25 +16,14 @@ from starlette.routing import Route
 
 from tracker.api import read_limited
 from tracker.bodies import parse_json
-from tracker.client_address import Network, read_client
+from tracker.click_intake import ClickIntake
+from tracker.client_address import read_client
 from tracker.errors import Forbidden, Invalid, Problem, Unavailable
-from tracker.ids import RandomBytes, is_caller_id, is_uuid, new_time_ordered_id
-from tracker.journal import Journal
-from tracker.links import Links
-from tracker.metrics import Metrics
+from tracker.ids import is_caller_id, is_uuid, new_time_ordered_id
+from tracker.landing import read_landing, read_query, split_query
 from tracker.problems import on_problem, on_unavailable
 from tracker.program import Product, Program
-from tracker.redirect import (
-    Fresh,
-    Target,
-    View,
-    clicked,
-    read_headers,
-    read_landing,
-    read_query,
-    result_of,
-    split_query,
-)
+from tracker.redirect import Fresh, Target, View, clicked, read_headers, result_of
 from tracker.screening import screen
 
 MAX_BODY_BYTES = 4096
@@ -47,23 +35,8 @@ PREFLIGHT_SECONDS = 86_400
 class Touch:
     """The handler of `/touch`, with what it needs."""
 
-    def __init__(
-        self,
-        program: Program,
-        links: Links,
-        journal: Journal,
-        metrics: Metrics,
-        now_ms: Callable[[], int],
-        trusted_proxies: Sequence[Network] = (),
-        random_bytes: RandomBytes = os.urandom,
-    ) -> None:
-        self._program = program
-        self._links = links
-        self._journal = journal
-        self._metrics = metrics
-        self._now_ms = now_ms
-        self._trusted_proxies = tuple(trusted_proxies)
-        self._random_bytes = random_bytes
+    def __init__(self, intake: ClickIntake) -> None:
+        self._in = intake
 
     def routes(self) -> list[Route]:
         return [Route("/touch", self.respond, methods=["POST", "OPTIONS"])]
@@ -71,7 +44,7 @@ class Touch:
     async def respond(self, request: Request) -> Response:
         """204 once the click is durable; problem documents; CORS headers for the program's hosts only."""
         origin = request.headers.get("origin")
-        if origin is not None and not is_program_origin(origin, self._program):
+        if origin is not None and not is_program_origin(origin, self._in.program):
             return await on_problem(request, Forbidden("only pages of the program's own sites may report touches"))
         try:
             response = Response(status_code=204)
@@ -89,23 +62,25 @@ class Touch:
 
     async def _take(self, request: Request) -> str:
         """Parse, decide and record; what X-Lasttouch says."""
-        reported = read_report(parse_json(await read_limited(request, MAX_BODY_BYTES)), self._program)
-        now_ms = self._now_ms()
+        reported = read_report(parse_json(await read_limited(request, MAX_BODY_BYTES)), self._in.program)
+        now_ms = self._in.now_ms()
         # The page's referrer counts, not that of the request, which is the page itself.
         headers = {**read_headers(request.scope["headers"]), "referer": reported.referrer}
         peer = request.client.host if request.client else ""
-        client = read_client(peer, request.url.scheme, headers, self._trusted_proxies)
-        screened = screen(request.method, headers, self._program)
-        standing = await self._links.look_up_partner(reported.partner_id)
+        client = read_client(peer, request.url.scheme, headers, self._in.trusted_proxies)
+        screened = screen(request.method, headers, self._in.program)
+        standing = await self._in.links.look_up_partner(reported.partner_id)
         target = Target(reported.partner_id, standing, reported.product, reported.campaign)
-        fresh = Fresh(now_ms, new_time_ordered_id(now_ms, self._random_bytes), reported.visitor_id)
+        fresh = Fresh(now_ms, new_time_ordered_id(now_ms, self._in.random_bytes), reported.visitor_id)
         visitor_id = None if screened.is_opted_out else reported.visitor_id
         view = View(request.method, "", headers, client)
         result = result_of(target, screened.verdict, now_ms)
-        if not await self._journal.append(clicked(view, target, screened, visitor_id, fresh, reported.passed, "touch")):
-            self._metrics.clicks.add("touch", "not-recorded")
+        if not await self._in.journal.append(
+            clicked(view, target, screened, visitor_id, fresh, reported.passed, "touch")
+        ):
+            self._in.metrics.clicks.add("touch", "not-recorded")
             raise Unavailable("the touch could not be recorded; try again")
-        self._metrics.clicks.add("touch", result)
+        self._in.metrics.clicks.add("touch", result)
         return result
 
 

@@ -19,6 +19,7 @@ import uvicorn
 from redis.asyncio import Redis
 
 from tracker import redis_keys
+from tracker.click_intake import ClickIntake
 from tracker.fast_lane import FastLane
 from tracker.fast_protocol import FastProtocol
 from tracker.journal import Journal
@@ -88,8 +89,9 @@ async def server(
         await links.start()
         await journal.start()
         networks = [ip_network(name) for name in proxies]
-        parts = (PROGRAM, SECRET, links, journal, metrics, lambda: NOW_MS, networks, lambda size: b"\x5a" * size)
-        app = App(RedirectApp(*parts), CountingLane(*parts), metrics)
+        chance = lambda size: b"\x5a" * size  # noqa: E731 - always the same
+        intake = ClickIntake(PROGRAM, SECRET, links, journal, metrics, lambda: NOW_MS, tuple(networks), chance)
+        app = App(RedirectApp(intake), CountingLane(intake), metrics)
         listening = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
             app, http=protocol, ws="none", lifespan="off", log_config=None, proxy_headers=False, server_header=False

@@ -15,14 +15,16 @@ import pytest
 from redis.asyncio import Redis
 
 from tracker import redis_keys
+from tracker.click_intake import ClickIntake
 from tracker.client_address import Client
 from tracker.events import CLICK_COLUMNS
 from tracker.ids import is_uuid
 from tracker.journal import Journal
+from tracker.landing import MAX_QUERY, read_landing, read_query
 from tracker.links import Links
 from tracker.metrics import Metrics
 from tracker.program import Product, Program
-from tracker.redirect import MAX_QUERY, Decision, Fresh, RedirectApp, Target, View, decide, read_landing, read_query
+from tracker.redirect import Decision, Fresh, RedirectApp, Target, View, decide
 from tracker.spool import Spool, spooled_count
 from tracker.standing import Change, Standing
 from tracker.visitors import cookie_visitor, read_stamp
@@ -279,7 +281,7 @@ async def app_on(
         journal = Journal(url, Spool(spool), PROGRAM.window_ms, now_ms, metrics, write_seconds)
         await links.start()
         await journal.start()
-        app = RedirectApp(PROGRAM, secret, links, journal, metrics, now_ms, **options)
+        app = RedirectApp(ClickIntake(PROGRAM, secret, links, journal, metrics, now_ms, **options))
         try:
             yield app, redis
         finally:
@@ -396,8 +398,8 @@ async def test_whatever_goes_wrong_the_visitor_arrives(empty_redis_url: str, tmp
     async with app_on(empty_redis_url, tmp_path, secret=None) as (app, _):  # type: ignore[arg-type]
         status, headers = await get(app, "/pTQxp")
         assert (status, headers["location"], headers["x-lasttouch"]) == (302, LIVECHAT.url, "not-recorded")
-        assert app._metrics.redirect_errors.value() == 1
-        assert 'lasttouch_redirect_errors_total{worker="1"} 1' in app._metrics.render()
+        assert app._in.metrics.redirect_errors.value() == 1
+        assert 'lasttouch_redirect_errors_total{worker="1"} 1' in app._in.metrics.render()
 
 
 @pytest.mark.anyio

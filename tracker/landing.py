@@ -1,0 +1,106 @@
+"""Where a redirect may lead, and with which query: URLs of the program's sites, and never an open redirect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
+
+from tracker.program import Product, Program
+
+# A longer query is not passed on, for browsers and sites refuse URLs that are much longer; the visitor still arrives.
+MAX_QUERY = 8192
+REMEMBERED_LANDINGS = 4096
+
+_URL_CHARACTERS = "%/:?[]@!$&'()*+,;=~"
+_CLEAN_QUERY = re.compile(rb'[!"$-~]*')
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+class Landing(NamedTuple):
+    """A URL in parts: up to and with the path, then without their `?` and `#`."""
+
+    base: str
+    query: str
+    fragment: str
+
+
+def read_landing(url: str, hosts: frozenset[str]) -> Landing | None:
+    """An absolute http(s) URL on one of `hosts`, without its own `a` and `lt`. None for anything else.
+
+    Never an open redirect: the whole authority must be one of ours, and what browsers read differently from Python
+    (backslashes, control characters) is refused.
+    """
+    if _FORBIDDEN.search(url):
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    host = parts.netloc.lower()
+    own_port = {"http": ":80", "https": ":443"}.get(parts.scheme)
+    if own_port is None or not {host, host.removesuffix(own_port)} & hosts:
+        return None
+    query = "&".join(pair for pair in parts.query.split("&") if _name(pair) not in ("a", "lt"))
+    return Landing(f"{parts.scheme}://{host}{_quoted(parts.path) or '/'}", _quoted(query), _quoted(parts.fragment))
+
+
+def home_of(product: Product, program: Program) -> Landing:
+    """A product's home page."""
+    return read_landing(product.url, program.hosts) or Landing(product.url, "", "")
+
+
+@lru_cache(maxsize=REMEMBERED_LANDINGS)
+def split_query(query: str) -> tuple[list[str], str | None]:
+    """The parameters that are passed on, as sent and in their order, and the first `to`, decoded.
+
+    `a` and `lt` are ours and never passed on. A query above MAX_QUERY counts as none.
+    """
+    if not query or len(query) > MAX_QUERY:
+        return [], None
+    passed, to = [], None
+    for pair in query.split("&"):
+        name = _name(pair)
+        if name == "to":
+            to = unquote(pair.partition("=")[2]) if to is None else to
+        elif pair and name not in ("a", "lt"):
+            passed.append(pair)
+    return passed, to
+
+
+def located(landing: Landing, passed: Sequence[str], campaign: str = "", stamps: Sequence[str] = ()) -> str:
+    """The URL of a redirect: the landing's own query, what is passed on, what we add, and the fragment last.
+
+    With `stamps`, `utm_source` and `utm_campaign` are added where the visitor's link did not say them.
+    """
+    pairs = [landing.query] if landing.query else []
+    pairs += passed
+    if stamps:
+        given = {_name(pair) for pair in "&".join(pairs).split("&")}
+        if "utm_source" not in given:
+            pairs.append("utm_source=PP")
+        if campaign and "utm_campaign" not in given:
+            pairs.append(f"utm_campaign={quote(campaign, safe='', errors='replace')}")
+        pairs += stamps
+    query = f"?{'&'.join(pairs)}" if pairs else ""
+    return f"{landing.base}{query}{'#' if landing.fragment else ''}{landing.fragment}"
+
+
+def read_query(raw: bytes) -> str:
+    """A query string as ASCII that may stand in a header; other bytes are percent-encoded."""
+    if _CLEAN_QUERY.fullmatch(raw):
+        return raw.decode("ascii")
+    return quote(raw, safe=_URL_CHARACTERS)
+
+
+def _quoted(text: str) -> str:
+    """`text` as it may stand in a URL; escapes that are there already stay."""
+    return quote(_STRAY_PERCENT.sub("%25", text), safe=_URL_CHARACTERS, errors="replace")
+
+
+def _name(pair: str) -> str:
+    name = pair.partition("=")[0]
+    return unquote_plus(name) if "%" in name or "+" in name else name
