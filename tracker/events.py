@@ -53,12 +53,13 @@ CLICK_COLUMNS = tuple(field.name for field in fields(Clicked))
 
 _click_cells = attrgetter(*CLICK_COLUMNS)
 _LINE_END = re.compile(r"[\n\r\0]")
+_TO_ESCAPE = re.compile(r"[\\\t\n\r\0]")
 _TSV_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": ""})
 
 
 def tsv_text(text: str) -> str:
     """`text` as a TabSeparated field (https://clickhouse.com/docs/interfaces/formats/TabSeparated)."""
-    return text.translate(_TSV_ESCAPES)
+    return text.translate(_TSV_ESCAPES) if _TO_ESCAPE.search(text) else text
 
 
 def click_row(click: Clicked) -> str:

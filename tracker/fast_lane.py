@@ -16,7 +16,7 @@ from tracker.click_line import ClickLine
 from tracker.client_address import Client, read_client
 from tracker.events import Verdict, tsv_text
 from tracker.ids import RandomBytes, time_ordered_id_of, visitor_id_of
-from tracker.landing import located, read_query, split_query
+from tracker.landing import Landing, located, read_query, split_query
 from tracker.program import Program
 from tracker.redirect import (
     MAX_KEPT_QUERY,
@@ -28,8 +28,8 @@ from tracker.redirect import (
     result_of,
 )
 from tracker.redis_keys import shard_of
-from tracker.screening import MAX_USER_AGENT, UserAgent, read_user_agent
-from tracker.visitors import OPT_OUT_COOKIE, cookie_visitor, make_stamp, visitor_cookie
+from tracker.screening import MAX_USER_AGENT, read_user_agent
+from tracker.visitors import COOKIE, OPT_OUT_COOKIE, cookie_visitor, make_stamp, visitor_cookie
 
 REMEMBERED = 50_000  # prepared paths, and browsers; when there are more, remembering begins anew
 POOLED_BYTES = 8192  # random bytes are asked of the system in blocks
@@ -47,6 +47,9 @@ class Prepared(NamedTuple):
     columns of the row that name the link, and the end of its touch line."""
 
     target: Target
+    is_active: bool
+    """Whether the partner has joined and was never suspended: then nothing of the moment matters."""
+    landing: Landing
     before_stamp: str
     after_stamp: str
     columns: str
@@ -57,6 +60,9 @@ class Browser(NamedTuple):
     """What a user agent string says: its verdict, and its columns of the row."""
 
     verdict: Verdict
+    verdict_text: str
+    result: str
+    """What X-Lasttouch says where the partner is active."""
     columns: str
 
 
@@ -96,6 +102,13 @@ class FastLane:
         self._paths: dict[bytes, Prepared] = {}
         self._paths_version = -1
         self._browsers: dict[bytes, Browser] = {}
+        # Looked up once, for every click asks for them.
+        self._now_ms = intake.now_ms
+        self._secret = intake.secret
+        self._links = intake.links
+        self._cookie_end = {
+            is_https: visitor_cookie("", intake.program, is_https).partition("=")[2] for is_https in (False, True)
+        }
 
     def client(self, peer: str, scheme: str) -> Client | None:
         """Who is at the other end of a connection; None where that is for each request to say, behind a proxy."""
@@ -120,43 +133,51 @@ class FastLane:
         if prepared is None or (cookie is not None and _OPT_OUT in cookie):
             return None
         browser = self._browser(agent or b"")
-        now_ms = self._in.now_ms()
-        result = result_of(prepared.target, browser.verdict, now_ms)
-        if result == "unknown-partner":
-            return None
+        now_ms = self._now_ms()
+        result = browser.result
+        if not prepared.is_active:
+            result = result_of(prepared.target, browser.verdict, now_ms)
+            if result == "unknown-partner":
+                return None
         if client is None:
             client = read_client(peer, scheme, read_headers(headers), self._in.trusted_proxies)
         known = cookie_visitor(cookie.decode("utf-8", "replace")) if cookie else None
         visitor_id = known or visitor_id_of(self._random.take(32))
-        location, landed = self._location(prepared, query, make_stamp(self._in.secret, visitor_id, now_ms))
+        stamp = make_stamp(self._secret, visitor_id, now_ms)
+        location, landed = f"{prepared.before_stamp}{stamp}{prepared.after_stamp}", ""
+        if query:
+            location, landed = self._passed_on(prepared, query, stamp)
         click_id = time_ordered_id_of(now_ms, self._random.take(20))
         row = (
-            f"{click_id}\t{now_ms}\t{visitor_id}\t{prepared.columns}\t{browser.verdict.value}\tredirect\t{client.country}"
+            f"{click_id}\t{now_ms}\t{visitor_id}\t{prepared.columns}\t{browser.verdict_text}\tredirect\t{client.country}"
             f"\t{browser.columns}\t{_kept(referrer) if referrer else ''}\t{landed}\t{client.ip_prefix}\n"
         )
         touch = f"{now_ms:013d} {click_id} {prepared.touched}" if browser.verdict is Verdict.HUMAN else ""
         line = ClickLine(shard_of(visitor_id), row, visitor_id, touch)
-        return Answer(response_headers(location, result, visitor_id, self._in.program, client.is_https), line, result)
+        head = (
+            f"location: {location}\r\nx-lasttouch: {result}\r\n"
+            f"set-cookie: {COOKIE}={visitor_id}{self._cookie_end[client.is_https]}\r\n"
+            "cache-control: no-store\r\ncontent-length: 0\r\n"
+        )
+        return Answer(head.encode("ascii", "ignore"), line, result)
 
-    def _location(self, prepared: Prepared, query: bytes, stamp: str) -> tuple[str, str]:
-        """The location, and the landing query as the row keeps it."""
-        if not query:
-            return f"{prepared.before_stamp}{stamp}{prepared.after_stamp}", ""
+    def _passed_on(self, prepared: Prepared, query: bytes, stamp: str) -> tuple[str, str]:
+        """The location with a request's own query, and the landing query as the row keeps it."""
         target = prepared.target
         passed, to = split_query(read_query(query))
-        stamps = [f"a={target.partner_id}", f"lt={stamp}"]
-        location = located(landing_of(target, to, self._in.program), passed, target.campaign, stamps)
+        landing = prepared.landing if to is None else landing_of(target, to, self._in.program)
+        location = located(landing, passed, target.campaign, [f"a={target.partner_id}", f"lt={stamp}"])
         return location, tsv_text("&".join(passed)[:MAX_KEPT_QUERY])
 
     def _prepared(self, path: bytes) -> Prepared | None:
         """A path's target and prepared parts; None when memory does not know its link or its partner."""
-        if self._paths_version != self._in.links.version or len(self._paths) > REMEMBERED:
-            self._paths, self._paths_version = {}, self._in.links.version
+        if self._paths_version != self._links.version or len(self._paths) > REMEMBERED:
+            self._paths, self._paths_version = {}, self._links.version
         prepared = self._paths.get(path)
         if prepared is None and path.isascii() and b"%" not in path and b"#" not in path:
             target = remembered_target(path.decode(), self._in.program, self._in.links)
             if target.partner_id is not None and target.standing is not None:
-                prepared = self._paths[path] = prepare(target, self._in.program)
+                prepared = self._paths[path] = prepare(target, self._in.program, self._now_ms())
         return prepared
 
     def _browser(self, raw: bytes) -> Browser:
@@ -166,32 +187,28 @@ class FastLane:
             if len(self._browsers) > REMEMBERED:
                 self._browsers = {}
             text = raw.decode("utf-8", "replace")[:MAX_USER_AGENT]
-            browser = self._browsers[raw] = Browser(*_columns(read_user_agent(text), text))
+            browser = self._browsers[raw] = read_browser(text)
         return browser
 
 
-def prepare(target: Target, program: Program) -> Prepared:
+def prepare(target: Target, program: Program, now_ms: int) -> Prepared:
     """The parts of a target's answers that stay the same."""
     mark = "\0"
     stamps = [f"a={target.partner_id}", f"lt={mark}"]
-    before, after = located(landing_of(target, None, program), [], target.campaign, stamps).split(mark)
+    landing = landing_of(target, None, program)
+    before, after = located(landing, [], target.campaign, stamps).split(mark)
     names = (target.partner_id or "", target.product.key, target.campaign)
     touched = f"{names[0]} {names[1]} " + names[2].replace("\n", " ")
-    return Prepared(target, before, after, "\t".join(tsv_text(name) for name in names), touched)
+    is_active = target.standing is not None and not target.standing.changes and target.standing.joined_at <= now_ms
+    return Prepared(target, is_active, landing, before, after, "\t".join(tsv_text(name) for name in names), touched)
 
 
-def response_headers(location: str, result: str, visitor_id: str, program: Program, is_https: bool) -> bytes:
-    """The headers that the ordinary way sends, in its order, without the server's own."""
-    return (
-        f"location: {location}\r\nx-lasttouch: {result}\r\n"
-        f"set-cookie: {visitor_cookie(visitor_id, program, is_https)}\r\n"
-        "cache-control: no-store\r\ncontent-length: 0\r\n"
-    ).encode("ascii", "ignore")
-
-
-def _columns(browser: UserAgent, text: str) -> tuple[Verdict, str]:
-    verdict = Verdict.BOT if browser.is_bot else Verdict.HUMAN
-    return verdict, "\t".join(tsv_text(cell) for cell in (browser.device, browser.browser, browser.os, text))
+def read_browser(text: str) -> Browser:
+    """A user agent's verdict, and its columns."""
+    read = read_user_agent(text)
+    verdict = Verdict.BOT if read.is_bot else Verdict.HUMAN
+    columns = "\t".join(tsv_text(cell) for cell in (read.device, read.browser, read.os, text))
+    return Browser(verdict, verdict.value, "bot" if read.is_bot else "counted", columns)
 
 
 def _kept(referrer: bytes) -> str:

@@ -28,6 +28,7 @@ class Landing(NamedTuple):
     fragment: str
 
 
+@lru_cache(maxsize=REMEMBERED_LANDINGS)
 def read_landing(url: str, hosts: frozenset[str]) -> Landing | None:
     """An absolute http(s) URL on one of `hosts`, without its own `a` and `lt`. None for anything else.
 
@@ -53,7 +54,6 @@ def home_of(product: Product, program: Program) -> Landing:
     return read_landing(product.url, program.hosts) or Landing(product.url, "", "")
 
 
-@lru_cache(maxsize=REMEMBERED_LANDINGS)
 def split_query(query: str) -> tuple[list[str], str | None]:
     """The parameters that are passed on, as sent and in their order, and the first `to`, decoded.
 
