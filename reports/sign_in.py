@@ -104,9 +104,9 @@ async def _send_link(room: Room, email: str) -> None:
 async def _asked_too_often(redis: Redis, hashed: str) -> bool:
     key = redis_keys.sign_in_asked(hashed)
     async with redis.pipeline(transaction=True) as pipe:
+        pipe.set(key, 0, ex=sessions.LINK_SECONDS, nx=True)  # the first one sets when counting begins anew
         pipe.incr(key)
-        pipe.expire(key, sessions.LINK_SECONDS, nx=True)
-        asked, _ = await pipe.execute()
+        _, asked = await pipe.execute()
     return int(asked) > MAX_LINKS_PER_QUARTER_HOUR
 
 
