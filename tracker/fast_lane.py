@@ -2,7 +2,7 @@
 
 A GET of a link that memory knows, with headers that need no second look, is decided from prepared parts, journaled, and
 answered when its batch is durable. Whatever is unusual (another method, a body, an upgrade, HTTP/1.0, a signal of
-prefetching or opting out, an id or a browser not met before) goes the ordinary way, through redirect.py. Both give the
+prefetching or opting out, an id that memory does not know) goes the ordinary way, through redirect.py. Both give the
 same bytes for the same request; a differential test holds them to it.
 """
 
@@ -31,7 +31,8 @@ from tracker.redis_keys import shard_of
 from tracker.screening import MAX_USER_AGENT, read_user_agent
 from tracker.visitors import COOKIE, OPT_OUT_COOKIE, cookie_visitor, make_stamp, visitor_cookie
 
-REMEMBERED = 50_000  # prepared paths, and browsers; when there are more, remembering begins anew
+REMEMBERED = 20_000  # prepared paths, and browsers; when there are more, remembering begins anew
+REMEMBERED_BYTES = 512  # longer paths and user agents are not remembered: whoever sends them could fill the memory
 POOLED_BYTES = 8192  # random bytes are asked of the system in blocks
 
 # A request with one of these needs a second look.
@@ -174,7 +175,13 @@ class FastLane:
         if self._paths_version != self._links.version or len(self._paths) > REMEMBERED:
             self._paths, self._paths_version = {}, self._links.version
         prepared = self._paths.get(path)
-        if prepared is None and path.isascii() and b"%" not in path and b"#" not in path:
+        if (
+            prepared is None
+            and len(path) <= REMEMBERED_BYTES
+            and path.isascii()
+            and b"%" not in path
+            and b"#" not in path
+        ):
             target = remembered_target(path.decode(), self._in.program, self._in.links)
             if target.partner_id is not None and target.standing is not None:
                 prepared = self._paths[path] = prepare(target, self._in.program, self._now_ms())
@@ -184,10 +191,11 @@ class FastLane:
         """A user agent's verdict and columns. A new string is read at once: one reading serves both ways."""
         browser = self._browsers.get(raw)
         if browser is None:
+            browser = read_browser(raw.decode("utf-8", "replace")[:MAX_USER_AGENT])
             if len(self._browsers) > REMEMBERED:
                 self._browsers = {}
-            text = raw.decode("utf-8", "replace")[:MAX_USER_AGENT]
-            browser = self._browsers[raw] = read_browser(text)
+            if len(raw) <= REMEMBERED_BYTES:
+                self._browsers[raw] = browser
         return browser
 
 

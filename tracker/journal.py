@@ -60,10 +60,7 @@ Waiting = tuple[ClickLine, Callable[[bool], None]]
 
 
 class Journal:
-    """Appends clicks durably. `start` it before the first click, `close` it after the last.
-
-    `redis` had better neither retry nor have a socket timeout: the limits are here.
-    """
+    """Appends clicks durably. `start` it before the first click, `close` it after the last."""
 
     def __init__(
         self,

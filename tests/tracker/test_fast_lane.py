@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 
 from tracker import redis_keys
 from tracker.click_intake import ClickIntake
-from tracker.fast_lane import FastLane
+from tracker.fast_lane import REMEMBERED_BYTES, FastLane
 from tracker.fast_protocol import FastProtocol
 from tracker.journal import Journal
 from tracker.links import Links
@@ -262,6 +262,16 @@ async def test_a_visitor_who_hangs_up_leaves_a_click_and_no_trace(empty_redis_ur
             while not app.lane.taken or app.lane.taken != sum(b"\tredirect\t" in row for row in await rows(redis)):
                 continue
         assert b"x-lasttouch: counted" in await exchange(port, USUAL[0], 1)
+
+
+async def test_long_paths_and_browsers_are_not_remembered(empty_redis_url: str, tmp_path: Path) -> None:
+    """Whoever invents them could fill a worker's memory."""
+    async with server(empty_redis_url, tmp_path, FastProtocol) as (port, app):
+        for length in (600, 30_000):
+            assert b"counted" in await exchange(port, get("/a/W-1" + "/" * length), 1)
+            assert b"counted" in await exchange(port, get("/a/W-1", agent=CHROME + "x" * length), 1)
+        kept = [*app.lane._paths, *app.lane._browsers]
+        assert kept and max(map(len, kept)) <= REMEMBERED_BYTES
 
 
 async def test_a_click_that_nobody_keeps_is_not_called_counted(empty_redis_url: str, tmp_path: Path) -> None:
