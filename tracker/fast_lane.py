@@ -28,10 +28,12 @@ from tracker.redirect import (
     result_of,
 )
 from tracker.redis_keys import shard_of
+from tracker.remembered import Remembered
 from tracker.screening import MAX_USER_AGENT, read_user_agent
 from tracker.visitors import COOKIE, OPT_OUT_COOKIE, cookie_visitor, make_stamp, visitor_cookie
 
-REMEMBERED = 20_000  # prepared paths, and browsers; when there are more, remembering begins anew
+REMEMBERED = 20_000  # browsers; when there are more, remembering begins anew
+REMEMBERED_PATHS = 10_000  # prepared ones a generation, of two; about 1 KB each
 REMEMBERED_BYTES = 512  # longer paths and user agents are not remembered: whoever sends them could fill the memory
 POOLED_BYTES = 8192  # random bytes are asked of the system in blocks
 
@@ -100,13 +102,12 @@ class FastLane:
         self.journal = intake.journal
         self.metrics = intake.metrics
         self._random = RandomDigits(intake.random_bytes)
-        self._paths: dict[bytes, Prepared] = {}
-        self._paths_version = -1
+        self._paths: Remembered[Prepared] = Remembered(REMEMBERED_PATHS)
+        intake.links.watch(self._paths.forget)
         self._browsers: dict[bytes, Browser] = {}
         # Looked up once, for every click asks for them.
         self._now_ms = intake.now_ms
         self._secret = intake.secret
-        self._links = intake.links
         self._cookie_end = {
             is_https: visitor_cookie("", intake.program, is_https).partition("=")[2] for is_https in (False, True)
         }
@@ -172,8 +173,6 @@ class FastLane:
 
     def _prepared(self, path: bytes) -> Prepared | None:
         """A path's target and prepared parts; None when memory does not know its link or its partner."""
-        if self._paths_version != self._links.version or len(self._paths) > REMEMBERED:
-            self._paths, self._paths_version = {}, self._links.version
         prepared = self._paths.get(path)
         if (
             prepared is None
@@ -184,7 +183,8 @@ class FastLane:
         ):
             target = remembered_target(path.decode(), self._in.program, self._in.links)
             if target.partner_id is not None and target.standing is not None:
-                prepared = self._paths[path] = prepare(target, self._in.program, self._now_ms())
+                prepared = prepare(target, self._in.program, self._now_ms())
+                self._paths.keep(path, prepared, (target.partner_id, path.strip(b"/").decode()))
         return prepared
 
     def _browser(self, raw: bytes) -> Browser:

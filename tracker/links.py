@@ -69,13 +69,21 @@ class Links:
         self._silent_until_s = 0.0
         self._look_ups = 0
         self._following: asyncio.Task[None] | None = None
-        self.version = 0
-        """Grows whenever a link or a partner changes: what was derived from them is then out of date."""
+        self._watching: list[Callable[[str | None], None]] = []
         self.loaded = asyncio.Event()
         """Set once everything was read for the first time: the process is ready."""
 
     def __len__(self) -> int:
         return len(self._links)
+
+    def watch(self, changed: Callable[[str | None], None]) -> None:
+        """Have `changed` called whenever an entry changes, with its short code or Partner ID; with None when any may
+        have."""
+        self._watching.append(changed)
+
+    def _tell(self, name: str | None) -> None:
+        for changed in self._watching:
+            changed(name)
 
     async def start(self, wait_seconds: float = 10.0) -> None:
         """Load everything and go on following. When Redis does not answer in time, loading goes on behind."""
@@ -153,7 +161,7 @@ class Links:
             if (partner := read_partner(key, value)) is not None:
                 partners[partner.partner_id] = partner
         self._links, self._partners = links, partners
-        self.version += 1
+        self._tell(None)
 
     async def _entries(self, hash_key: str) -> AsyncIterator[tuple[str, bytes]]:
         cursor = 0
@@ -196,7 +204,7 @@ class Links:
                 keep(key, value)
 
     def _keep_link(self, code: str, value: bytes | None) -> Link | None:
-        self.version += 1
+        self._tell(code)
         link = read_link(code, value) if value is not None else None
         if link is None:
             self._links.pop(code, None)
@@ -205,7 +213,7 @@ class Links:
         return link
 
     def _keep_partner(self, partner_id: str, value: bytes | None) -> Standing | None:
-        self.version += 1
+        self._tell(partner_id)
         partner = read_partner(partner_id, value) if value is not None else None
         if partner is None:
             self._partners.pop(partner_id, None)

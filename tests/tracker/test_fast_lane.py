@@ -270,8 +270,38 @@ async def test_long_paths_and_browsers_are_not_remembered(empty_redis_url: str, 
         for length in (600, 30_000):
             assert b"counted" in await exchange(port, get("/a/W-1" + "/" * length), 1)
             assert b"counted" in await exchange(port, get("/a/W-1", agent=CHROME + "x" * length), 1)
-        kept = [*app.lane._paths, *app.lane._browsers]
+        kept = [*app.lane._paths.keys(), *app.lane._browsers]
         assert kept and max(map(len, kept)) <= REMEMBERED_BYTES
+
+
+async def test_a_changed_entry_changes_its_own_answers_only(empty_redis_url: str, tmp_path: Path) -> None:
+    async with (
+        server(empty_redis_url, tmp_path, FastProtocol) as (port, app),
+        Redis.from_url(empty_redis_url) as redis,
+    ):
+
+        async def write(kind: str, hash_key: str, key: str, entry: dict[str, Any]) -> None:
+            await redis.hset(hash_key, key, json.dumps(entry))
+            await redis.xadd(redis_keys.CHANGES, {"kind": kind, "key": key})
+
+        async def until_it_says(target: str, expected: bytes) -> None:
+            async with asyncio.timeout(10):
+                while expected not in await exchange(port, get(target), 1):
+                    continue
+
+        for target in ("/pTQxp", "/deep", "/a/W-1", "/a/S-1"):
+            await exchange(port, get(target), 1)
+        assert set(app.lane._paths.keys()) == {b"/pTQxp", b"/deep", b"/a/W-1", b"/a/S-1"}
+        moved = {"partner_id": "W-1", "product": "livechat", "campaign": "pp_moved", "landing_url": ""}
+        await write("link", redis_keys.LINKS, "pTQxp", moved)
+        await until_it_says("/pTQxp", b"utm_campaign=pp_moved")
+        await write("partner", redis_keys.PARTNERS, "S-1", {"joined_at": 1, "changes": []})
+        await until_it_says("/a/S-1", b"x-lasttouch: counted")
+        deep = app.lane._paths.get(b"/deep")
+        assert deep is not None
+        await write("partner", redis_keys.PARTNERS, "W-1", {"joined_at": 1, "changes": [[2, "e", "suspended"]]})
+        for target in ("/pTQxp", "/deep", "/a/W-1"):
+            await until_it_says(target, b"x-lasttouch: suspended-partner")
 
 
 async def test_a_click_that_nobody_keeps_is_not_called_counted(empty_redis_url: str, tmp_path: Path) -> None:
