@@ -32,8 +32,8 @@ from tracker.remembered import Remembered
 from tracker.screening import MAX_USER_AGENT, read_user_agent
 from tracker.visitors import COOKIE, OPT_OUT_COOKIE, cookie_visitor, make_stamp, visitor_cookie
 
-REMEMBERED = 20_000  # browsers; when there are more, remembering begins anew
 REMEMBERED_PATHS = 10_000  # prepared ones a generation, of two; about 1 KB each
+REMEMBERED_BROWSERS = 10_000  # likewise
 REMEMBERED_BYTES = 512  # longer paths and user agents are not remembered: whoever sends them could fill the memory
 POOLED_BYTES = 8192  # random bytes are asked of the system in blocks
 
@@ -104,7 +104,7 @@ class FastLane:
         self._random = RandomDigits(intake.random_bytes)
         self._paths: Remembered[Prepared] = Remembered(REMEMBERED_PATHS)
         intake.links.watch(self._paths.forget)
-        self._browsers: dict[bytes, Browser] = {}
+        self._browsers: Remembered[Browser] = Remembered(REMEMBERED_BROWSERS)
         # Looked up once, for every click asks for them.
         self._now_ms = intake.now_ms
         self._secret = intake.secret
@@ -192,10 +192,8 @@ class FastLane:
         browser = self._browsers.get(raw)
         if browser is None:
             browser = read_browser(raw.decode("utf-8", "replace")[:MAX_USER_AGENT])
-            if len(self._browsers) > REMEMBERED:
-                self._browsers = {}
             if len(raw) <= REMEMBERED_BYTES:
-                self._browsers[raw] = browser
+                self._browsers.keep(raw, browser, ())
         return browser
 
 

@@ -1,4 +1,4 @@
-"""What was worked out from directory entries, remembered until one of those entries changes.
+"""What was worked out from directory entries (or from none), remembered until one of those entries changes.
 
 Two generations bound it: when the younger one is full the older one goes, and what is still asked for moves over. So
 what is used often stays, whatever else comes by once.

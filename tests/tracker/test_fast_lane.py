@@ -18,9 +18,9 @@ import pytest
 import uvicorn
 from redis.asyncio import Redis
 
-from tracker import redis_keys
+from tracker import fast_lane, redis_keys
 from tracker.click_intake import ClickIntake
-from tracker.fast_lane import REMEMBERED_BYTES, FastLane
+from tracker.fast_lane import REMEMBERED_BYTES, Browser, FastLane, read_browser
 from tracker.fast_protocol import FastProtocol
 from tracker.journal import Journal
 from tracker.links import Links
@@ -270,8 +270,27 @@ async def test_long_paths_and_browsers_are_not_remembered(empty_redis_url: str, 
         for length in (600, 30_000):
             assert b"counted" in await exchange(port, get("/a/W-1" + "/" * length), 1)
             assert b"counted" in await exchange(port, get("/a/W-1", agent=CHROME + "x" * length), 1)
-        kept = [*app.lane._paths.keys(), *app.lane._browsers]
+        kept = [*app.lane._paths.keys(), *app.lane._browsers.keys()]
         assert kept and max(map(len, kept)) <= REMEMBERED_BYTES
+
+
+async def test_a_flood_of_browsers_does_not_push_out_the_usual_ones(
+    empty_redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_lane, "REMEMBERED_BROWSERS", 20)
+    read: list[str] = []
+
+    def reading(text: str) -> Browser:
+        read.append(text)
+        return read_browser(text)
+
+    monkeypatch.setattr(fast_lane, "read_browser", reading)
+    async with server(empty_redis_url, tmp_path, FastProtocol) as (port, app):
+        for number in range(100):
+            for agent in (f"flood/{number}", CHROME):
+                await exchange(port, get("/a/W-1", agent=agent), 1)
+        assert read.count(CHROME) == 1 and len(read) == 101
+        assert len(app.lane._browsers.keys()) <= 40
 
 
 async def test_a_changed_entry_changes_its_own_answers_only(empty_redis_url: str, tmp_path: Path) -> None:
