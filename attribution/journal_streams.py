@@ -56,6 +56,7 @@ class JournalStreams:
         # Clients' names are not counted: each is part of a fact that is.
         self.names: tuple[str, ...] = (*self.counters, *map(redis_keys.client_journal, data_centers))
         self._settle = client.register_script(_SETTLE)
+        self._settle_clicks = client.register_script(_SETTLE_CLICKS)
 
     def waiting(self, max_bytes: int) -> tuple[list[Entry], dict[str, int]]:
         """What waits, oldest first within a stream, in the order of `names`; and each counted stream's `accepted`.
@@ -143,6 +144,21 @@ class JournalStreams:
                 return int(rest), int(found)
             start = f"({rest.decode()}"
 
+    def settle_clicks(self) -> None:
+        """Make the count of all shards' accepted clicks what the shards say; they are settled before."""
+        shards = [redis_keys.click_counts(shard) for shard in range(redis_keys.SHARDS)]
+        self._settle_clicks(keys=[redis_keys.JOURNAL, *shards])
+
+    def publish(self, progress: Mapping[str, int], loaded: Mapping[str, int]) -> None:
+        """Tell how far loading has come, and how much room the journal has: `loaded` has the facts of each counted
+        stream that wait no more."""
+        facts = loaded[redis_keys.FACT_JOURNAL]
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(redis_keys.PROGRESS, mapping={name: str(facts) for name, facts in progress.items()})
+            pipe.hset(redis_keys.JOURNAL, "loaded", str(sum(loaded.values()) - facts))
+            pipe.hset(redis_keys.FACT_COUNTS, "loaded", str(facts))
+            pipe.execute()
+
 
 def _entries(stream: str, page: Any) -> list[Entry]:
     return [Entry(stream, entry_id.decode(), fields) for entry_id, fields in page]
@@ -169,4 +185,13 @@ if accepted < found then
   redis.call('HSET', KEYS[2], 'accepted', string.format('%.0f', found))
 end
 return {1, found, accepted}
+"""
+
+# KEYS: the count of all shards' clicks, then each shard's own. As one step, because trackers go on appending.
+_SETTLE_CLICKS = """
+local accepted = 0
+for shard = 2, #KEYS do
+  accepted = accepted + tonumber(redis.call('HGET', KEYS[shard], 'accepted') or '0')
+end
+return redis.call('HSET', KEYS[1], 'accepted', string.format('%.0f', accepted))
 """

@@ -61,6 +61,7 @@ class Loader:
         self._stores = ClientStores(warehouse, program.data_centers)
         self._quarantine = Quarantine(self._stores)
         self._sums = Counts()
+        self._lost: Counter[str] = Counter()
         self._newest = 0
         self._unfinished: tuple[Span, ...] = ()
         self.finished_load = 0
@@ -118,10 +119,12 @@ class Loader:
         """Make the counters of accepted facts agree with what is loaded and what waits; see JournalStreams.settle."""
         for stream in self.streams.counters:
             accepted, found = self.streams.settle(stream, self._sums.loaded(stream))
+            self._lost[stream] = max(0, accepted - found)
             if accepted < found:
                 log.warning("%s: Redis had counted %d accepted facts, %d are known; corrected", stream, accepted, found)
             elif accepted > found:
                 log.error("%s: %d facts were accepted, %d are known: Redis lost the others", stream, accepted, found)
+        self.streams.settle_clicks()
         self._is_settled = True
         self.resets += 1
 
@@ -186,7 +189,9 @@ class Loader:
         self._sums, self._unfinished, self.finished_load = sums, (), self._newest
 
     def _publish(self) -> None:
-        self._redis.hset(redis_keys.PROGRESS, mapping={name: str(sum_) for name, sum_ in self._sums.totals().items()})
+        # What Redis lost takes no room in it.
+        gone = {stream: self._sums.loaded(stream) + self._lost[stream] for stream in self.streams.counters}
+        self.streams.publish(self._sums.totals(), gone)
 
 
 def _spans(entries: Sequence[Entry]) -> list[Span]:

@@ -78,6 +78,11 @@ class RunningAttribution:
         """Whether the stores were reached and facts are loaded; false during a rebuild."""
         return self._service.is_ready
 
+    @property
+    def last_error(self) -> str | None:
+        """Why loading or attribution fails at the moment; None when both work."""
+        return self._service.last_error
+
     async def start(self) -> None:
         await asyncio.to_thread(self._service.start)
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reports.room import Room, room_of
 from tracker.errors import Unavailable
-from tracker.pipeline import read_pipeline
+from tracker.pipeline import Pipeline, read_pipeline
 
 CHECK_SECONDS = 5.0
 
@@ -74,6 +74,27 @@ class RequestCounts:
             scope["app"].state.request_seconds += perf_counter() - began
 
 
+def room_lines(pipeline: Pipeline) -> list[str]:
+    """How much waits in the journal, how much may, and whether that is all in the results, as Prometheus text."""
+    journal = pipeline.journal
+    clicks = ("clicks", journal.waiting_clicks, journal.limit_clicks)
+    facts = ("facts", journal.waiting_facts, journal.limit_facts)
+    return [
+        "# HELP lasttouch_journal_waiting What waits in the journal to be loaded: clicks, and other facts.",
+        "# TYPE lasttouch_journal_waiting gauge",
+        *(f'lasttouch_journal_waiting{{kind="{kind}"}} {waiting}' for kind, waiting, _ in (clicks, facts)),
+        "# HELP lasttouch_journal_limit How much may wait in the journal.",
+        "# TYPE lasttouch_journal_limit gauge",
+        *(f'lasttouch_journal_limit{{kind="{kind}"}} {limit}' for kind, _, limit in (clicks, facts)),
+        "# HELP lasttouch_journal_full Whether clicks go to the disk because so many wait.",
+        "# TYPE lasttouch_journal_full gauge",
+        f"lasttouch_journal_full {int(journal.full)}",
+        "# HELP lasttouch_attributed Whether every accepted fact is in the results.",
+        "# TYPE lasttouch_attributed gauge",
+        f"lasttouch_attributed {int(pipeline.attributed)}",
+    ]
+
+
 async def metrics(request: Request) -> Response:
     """`GET /metrics`: Prometheus text."""
     room = room_of(request)
@@ -91,9 +112,10 @@ async def metrics(request: Request) -> Response:
         *(f'lasttouch_store_up{{store="{name}"}} {int(is_up)}' for name, is_up in stores.items()),
     ]
     if stores["redis"]:
-        pipeline = await read_pipeline(room.redis, room.settings.spool)
+        pipeline = await read_pipeline(room.redis, room.settings)
         lines += ["# HELP lasttouch_facts Facts by where they are.", "# TYPE lasttouch_facts gauge"]
-        lines += [f'lasttouch_facts{{at="{name}"}} {int(value)}' for name, value in pipeline.document().items()]
+        lines += [f'lasttouch_facts{{at="{name}"}} {value}' for name, value in pipeline.counts.items()]
+        lines += room_lines(pipeline)
     progress = await room.row("alive") if stores["clickhouse"] else None
     if progress:
         lines += [

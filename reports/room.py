@@ -31,6 +31,10 @@ class AttributionState(Protocol):
     def is_ready(self) -> bool:
         """Whether loader and rounds are at work."""
 
+    @property
+    def last_error(self) -> str | None:
+        """Why loading or attribution fails at the moment; None when both work."""
+
     async def rebuild(self) -> list[str]:
         """Rebuild what can be derived; one line per finished step. Raises Conflict and Unavailable."""
 

@@ -54,6 +54,8 @@ def test_an_unknown_setting_stops_every_command(
         ("LASTTOUCH_TRACKER_URL", "go.example.com", "give http://host"),
         ("LASTTOUCH_ADMIN_TOKEN", "two words", "printable ASCII without blanks"),
         ("LASTTOUCH_TRUSTED_PROXIES", "10.0.0.0/99", "give networks like"),
+        ("LASTTOUCH_JOURNAL_CLICKS", "999", "give a whole number, 1000 or more"),
+        ("LASTTOUCH_SPOOL_MEGABYTES", "1.5", "give a whole number, 1 or more"),
         ("LASTTOUCH_PROGRAM", "/nowhere/program.toml", "cannot read /nowhere/program.toml"),
     ],
 )

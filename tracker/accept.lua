@@ -1,4 +1,5 @@
--- Accepts facts: each one's directory changes and its journal row are one atomic step.
+-- Accepts facts: each one's directory changes and its journal row are one atomic step. All are refused where more facts
+-- would wait than may (journal_bound.py).
 --
 -- KEYS: fact journal, fact counts, changes stream. All other keys come in the steps and share their slot.
 -- ARGV[1]: JSON list of steps:
@@ -7,9 +8,15 @@
 --    "row":    the fact as a JSON line,
 --    "changes": [[kind, key], …],                    told to every process
 --    "client": [stream, JSON line] or absent}
+-- ARGV[2]: how many facts may wait.
 -- Answers a list with 1 (taken) or 0 (something changed since it was read: read again) per step.
 
 local steps = cjson.decode(ARGV[1])
+local known = redis.call('HMGET', KEYS[2], 'accepted', 'loaded')
+local waiting = (tonumber(known[1]) or 0) - (tonumber(known[2]) or 0)
+if waiting + #steps > tonumber(ARGV[2]) then
+  return redis.error_reply('FULL ' .. waiting .. ' facts wait')
+end
 local answers, rows = {}, {}
 for i, step in ipairs(steps) do
   local holds = true

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
@@ -17,8 +16,10 @@ from tracker.bodies import Reading, parse_json, read_body
 from tracker.errors import BadRequest, Forbidden, TooLarge, TooSlow, Unauthorized
 from tracker.imports import Importer
 from tracker.intake import Intake
+from tracker.journal import Journal
 from tracker.pipeline import read_pipeline
 from tracker.program import Program
+from tracker.settings import Settings
 from tracker.tokens import Token, Tokens
 
 MAX_BODY_BYTES = 65_536
@@ -44,7 +45,8 @@ class ConversionsApi:
     intake: Intake
     importer: Importer
     program: Program
-    spool: Path
+    journal: Journal
+    settings: Settings
     now_ms: Callable[[], int]
 
     def routes(self) -> list[Route]:
@@ -57,6 +59,7 @@ class ConversionsApi:
     async def accept(self, request: Request) -> Response:
         """One fact: 201 with its answer, or 200 with the first answer again."""
         await self._authorize(request)
+        self.journal.require_room()
         document = parse_json(await read_limited(request, MAX_BODY_BYTES))
         body = read_body(CALLS[request.url.path], document, Reading(self.program, self.now_ms()))
         accepted = await self.intake.accept(body)
@@ -70,6 +73,7 @@ class ConversionsApi:
     async def import_lines(self, request: Request) -> Response:
         """Many facts, one a line: what became of them."""
         await self._authorize(request)
+        self.journal.require_room()
         try:
             result = await self.importer.run(_body_chunks(request))
         except ClientDisconnect:
@@ -79,7 +83,7 @@ class ConversionsApi:
 
     async def pipeline(self, request: Request) -> Response:
         await self._authorize(request)
-        return JSONResponse((await read_pipeline(self.redis, self.spool)).document())
+        return JSONResponse((await read_pipeline(self.redis, self.settings)).document())
 
     async def _authorize(self, request: Request) -> Token:
         token = await self.tokens.verify(bearer(request))

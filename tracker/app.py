@@ -94,24 +94,26 @@ class TrackerApp:
         )
         secret = await load_secret(api_redis, settings.data)
         admin_token, _ = DataFolder(settings.data).admin_token(settings)
-        spool = Spool(settings.spool)
-        journal = Journal(settings.effective_redis_url, spool, program.window_ms, now_ms, self._metrics)
+        spool = Spool(settings.spool, settings.spool_bytes)
+        bound = settings.journal_bound
+        journal = Journal(settings.effective_redis_url, spool, program.window_ms, now_ms, self._metrics, bound=bound)
         self._links = Links(directory_redis)
         clicks = ClickIntake(program, secret, self._links, journal, self._metrics, now_ms, settings.trusted_proxies)
         self._redirect = RedirectApp(clicks)
         self.lane = FastLane(clicks)
         touch = Touch(clicks)
-        intake = Intake(Directory(api_redis), program, secret, settings.tracker_url, now_ms)
+        intake = Intake(Directory(api_redis, bound), program, secret, settings.tracker_url, now_ms)
         api = ConversionsApi(
             redis=api_redis,
             tokens=Tokens(api_redis, admin_token),
             intake=intake,
             importer=Importer(api_redis, intake, journal, program, now_ms),
             program=program,
-            spool=settings.spool,
+            journal=journal,
+            settings=settings,
             now_ms=now_ms,
         )
-        self._api_redis = api_redis
+        self._api_redis, self._journal = api_redis, journal
         app.router.routes.extend(
             [
                 *api.routes(),
@@ -147,10 +149,12 @@ class TrackerApp:
         return JSONResponse({"status": "live"})
 
     async def _ready(self, request: Request) -> Response:
-        """The directory is in memory and Redis answers. A worker that is not ready still redirects."""
+        """The directory is in memory, Redis answers, and clicks have room: on the disk at least, where the journal is
+        full. A worker that is not ready still redirects."""
         if not self._links.loaded.is_set():
             raise Unavailable("the directory is not loaded yet", retry_after_seconds=1)
         await self._api_redis.ping()
+        self._journal.require_room()
         return JSONResponse({"status": "ready"})
 
     async def _report(self, request: Request) -> Response:

@@ -1,6 +1,8 @@
--- Append a batch of clicks to the journals of their shards, count them, and keep their visitors' touches, as one step.
+-- Append a batch of clicks to the journals of their shards, count them, and keep their visitors' touches, as one step;
+-- or refuse all of them, where more would wait than may (journal_bound.py).
 --
--- For each shard in turn: KEYS its journal, its counts, then touches, one key per visitor. ARGV[1] is the window in ms;
+-- KEYS[1] counts the clicks of all shards; ARGV[1] is how many clicks these are, ARGV[2] how many may wait.
+-- For each shard in turn: KEYS its journal, its counts, then touches, one key per visitor. ARGV[3] is the window in ms;
 -- then for each shard: how many touches, the clicks' rows, how many clicks, then each visitor's new touch lines.
 --
 -- A touch line is `<ms, 13 digits> <click id, 36> <partner> <product> <campaign>`; a visitor's lines are kept newest
@@ -38,8 +40,16 @@ local function keep(key, lines, window_ms)
   end
 end
 
-local window_ms = tonumber(ARGV[1])
-local key, value, shards = 1, 2, 0
+local known = redis.call('HMGET', KEYS[1], 'accepted', 'loaded', 'full')
+local waiting = (tonumber(known[1]) or 0) - (tonumber(known[2]) or 0)
+if known[3] or waiting + tonumber(ARGV[1]) > tonumber(ARGV[2]) then
+  redis.call('HSET', KEYS[1], 'full', 1)
+  return redis.error_reply('FULL ' .. waiting .. ' clicks wait')
+end
+redis.call('HINCRBY', KEYS[1], 'accepted', ARGV[1])
+
+local window_ms = tonumber(ARGV[3])
+local key, value, shards = 2, 4, 0
 while key <= #KEYS do
   local touches = tonumber(ARGV[value])
   redis.call('XADD', KEYS[key], '*', 'clicks', ARGV[value + 1], 'n', ARGV[value + 2])

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from tracker import redis_keys
 from tracker.attribution_now import Touch, read_touches
+from tracker.errors import Unavailable
+from tracker.journal_bound import DEFAULT_BOUND, JOURNAL_IS_FULL, RETRY_AFTER_SECONDS, JournalBound, is_full_refusal
 
 Key = tuple[str, str]
 """A directory entry: Redis hash and field."""
@@ -58,8 +61,9 @@ class Step:
 class Directory:
     """Reads and commits. Raises redis.RedisError when Redis does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, bound: JournalBound = DEFAULT_BOUND) -> None:
         self._redis = redis
+        self._bound = bound
         self._accept = redis.register_script(_ACCEPT)
 
     async def read(self, known: Known, keys: Iterable[Key], visitor_ids: Iterable[str] = ()) -> None:
@@ -80,11 +84,20 @@ class Directory:
             known.touches[visitor_id] = read_touches(value)
 
     async def commit(self, steps: Sequence[Step]) -> list[bool]:
-        """Commit steps in order, durable in Redis when this returns. False: something it expected has changed."""
+        """Commit steps in order, durable in Redis when this returns. False: something it expected has changed.
+
+        Raises Unavailable, and commits none, when the journal has no room for so many.
+        """
         if not steps:
             return []
-        answers: list[int] = await self._accept(
-            keys=[redis_keys.FACT_JOURNAL, redis_keys.FACT_COUNTS, redis_keys.CHANGES],
-            args=[json.dumps([step.document() for step in steps], ensure_ascii=False)],
-        )
+        document = json.dumps([step.document() for step in steps], ensure_ascii=False)
+        try:
+            answers: list[int] = await self._accept(
+                keys=[redis_keys.FACT_JOURNAL, redis_keys.FACT_COUNTS, redis_keys.CHANGES],
+                args=[document, self._bound.facts],
+            )
+        except ResponseError as error:
+            if is_full_refusal(error):
+                raise Unavailable(JOURNAL_IS_FULL, RETRY_AFTER_SECONDS) from error
+            raise
         return [answer == 1 for answer in answers]

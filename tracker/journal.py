@@ -1,9 +1,10 @@
-"""The click journal: durable before the answer, many clicks per write, and the disk when Redis is away.
+"""The click journal: durable before the answer, many clicks per write, and the disk when Redis is away or full.
 
 Group commit: one write to Redis is under way at a time; clicks that arrive meanwhile gather into the next one. A
 click is acknowledged when its write is. What Redis does not take in time goes to the spool (spool.py), in one write
-with all that has gathered by then, and while Redis is known to be away everything goes there at once. In the
-background Redis is probed, and the spool is delivered.
+with all that has gathered by then, and while Redis is known to be away everything goes there at once. So it does
+while as many clicks wait for ClickHouse as may (journal_bound.py). In the background Redis is probed, and the spool is
+delivered.
 
 A write that timed out may have reached Redis all the same. It is spooled nevertheless: a repeated click is harmless,
 for the loader drops repeated ids and touches keep one line per click.
@@ -26,6 +27,14 @@ from tracker import redis_keys
 from tracker.click_line import ClickLine, click_line, newest_first
 from tracker.errors import Unavailable
 from tracker.events import Clicked
+from tracker.journal_bound import (
+    DEFAULT_BOUND,
+    JOURNAL_IS_FULL,
+    NO_ROOM_FOR_CLICKS,
+    RETRY_AFTER_SECONDS,
+    JournalBound,
+    is_full_refusal,
+)
 from tracker.metrics import Metrics
 from tracker.redis_pipe import RedisPipe, packed
 from tracker.spool import Segment, Spool, SpoolFull
@@ -52,7 +61,14 @@ _SHARD_KEYS = [
     )
     for shard in range(redis_keys.SHARDS)
 ]
-_PROBE = packed([b"HINCRBY", redis_keys.click_counts(0).encode(), b"accepted", b"0"])
+_COUNTS = redis_keys.JOURNAL.encode()
+# It answers how many clicks were accepted and loaded and whether the journal is full; and that Redis takes writes.
+_PROBE = [
+    packed([b"HINCRBY", _COUNTS, b"accepted", b"0"]),
+    packed([b"HINCRBY", _COUNTS, b"loaded", b"0"]),
+    packed([b"HEXISTS", _COUNTS, b"full"]),
+]
+_OPEN = packed([b"HDEL", _COUNTS, b"full"])
 _REFUSALS = (RedisError, OSError, TimeoutError)
 log = logging.getLogger(__name__)
 
@@ -70,10 +86,14 @@ class Journal:
         now_ms: Callable[[], int],
         metrics: Metrics,
         write_seconds: float = WRITE_SECONDS,
+        bound: JournalBound = DEFAULT_BOUND,
     ) -> None:
+        self._bound = bound
         self._pipe = RedisPipe(redis_url)
         # Imports and deliveries must not make visitors wait behind them.
         self._bulk_pipe = RedisPipe(redis_url)
+        # Probes that are not answered in time must not break a write off.
+        self._probe_pipe = RedisPipe(redis_url)
         self._spool = spool
         self._window_ms = window_ms
         self._now_ms = now_ms
@@ -86,8 +106,22 @@ class Journal:
         metrics.gauge(
             "lasttouch_spool_bytes", "Size of the spool folder, which all workers of a machine share.", spool.size_bytes
         )
+        metrics.gauge("lasttouch_spool_limit_bytes", "What the spool may take.", lambda: spool.limit_bytes)
         self.redis_is_away = False
-        """Whether the last write to Redis failed; then clicks go to the spool until a probe succeeds."""
+        """Whether the last write to Redis failed or was refused; then clicks go to the spool until a probe succeeds."""
+        self.is_full = False
+        """Whether Redis refuses because as many clicks wait as may, as far as is known here."""
+        self.waiting_clicks = 0
+        """How many clicks of all workers waited in Redis when it was last looked at."""
+        metrics.gauge(
+            "lasttouch_journal_waiting_clicks",
+            "Clicks of all workers that wait in Redis to be loaded.",
+            lambda: self.waiting_clicks,
+        )
+        metrics.gauge("lasttouch_journal_limit_clicks", "How many clicks may wait in Redis.", lambda: bound.clicks)
+        metrics.gauge(
+            "lasttouch_journal_full", "Whether clicks go to the disk because so many wait.", lambda: self.is_full
+        )
 
     async def start(self) -> None:
         """Begin to probe Redis and to deliver the spool, what dead processes left in it included."""
@@ -103,6 +137,7 @@ class Journal:
             await asyncio.wait([self._watching], timeout=0.05)
         self._pipe.close()
         self._bulk_pipe.close()
+        self._probe_pipe.close()
         await asyncio.to_thread(self._disk.shutdown)
         await asyncio.to_thread(self._spool.rotate)
 
@@ -132,8 +167,22 @@ class Journal:
         """Append clicks in Redis, all of them when this returns. Raises Unavailable when some were not taken."""
         for at in range(0, len(clicks), BATCH_CLICKS):
             lines = [click_line(click) for click in clicks[at : at + BATCH_CLICKS]]
-            if not await self._to_redis(self._bulk_pipe, lines, BULK_SECONDS):
+            is_taken = not self.is_full and await self._to_redis(self._bulk_pipe, lines, BULK_SECONDS)
+            if self.is_full and not is_taken:
+                raise Unavailable(JOURNAL_IS_FULL, RETRY_AFTER_SECONDS)
+            if not is_taken:
                 raise Unavailable("the journal does not take clicks at the moment")
+
+    def require_room(self) -> None:
+        """Raise Unavailable where neither journal nor disk has room for clicks: a conversion that is accepted while
+        clicks are lost would go to the wrong partner for good (R2)."""
+        if self.has_no_room:
+            raise Unavailable(NO_ROOM_FOR_CLICKS, RETRY_AFTER_SECONDS)
+
+    @property
+    def has_no_room(self) -> bool:
+        """Whether the journal is full and the disk takes no clicks either."""
+        return self.is_full and self._spool.is_full
 
     async def _write_queue(self) -> None:
         """Write batch after batch until nothing waits. Whatever happens, everybody gets an answer, once."""
@@ -178,7 +227,8 @@ class Journal:
     async def _to_redis(self, pipe: RedisPipe, lines: Sequence[ClickLine], limit_seconds: float) -> bool:
         """Append clicks in one call. Whether Redis has acknowledged them."""
         began_s = time.perf_counter()
-        arguments = script_arguments(lines, self._window_ms, f"{self._now_ms() - self._window_ms:013d}")
+        oldest = f"{self._now_ms() - self._window_ms:013d}"
+        arguments = script_arguments(lines, self._bound.clicks, self._window_ms, oldest)
         try:
             async with asyncio.timeout(limit_seconds):
                 answer = (await pipe.call([packed([b"EVALSHA", _SCRIPT_SHA, *arguments])]))[0]
@@ -187,20 +237,32 @@ class Journal:
             if isinstance(answer, RedisError):
                 raise answer
         except _REFUSALS as error:
-            self._metrics.journal_failures.add(type(error).__name__, amount=len(lines))
-            log.warning("Redis did not take %d clicks: %s", len(lines), error or type(error).__name__)
+            self._count_refusal(len(lines), error)
             return False
         self._metrics.journal_write_seconds.observe(time.perf_counter() - began_s)
         self._metrics.journal_batch_clicks.observe(len(lines))
         return True
 
+    def _count_refusal(self, clicks: int, error: Exception) -> None:
+        """Count and tell why Redis did not take clicks."""
+        if is_full_refusal(error):
+            self._metrics.journal_failures.add("journal full", amount=clicks)
+            self._divert(str(error))
+            return
+        self._metrics.journal_failures.add(type(error).__name__, amount=clicks)
+        log.warning("Redis did not take %d clicks: %s", clicks, error or type(error).__name__)
+
+    def _divert(self, waiting: str) -> None:
+        """Let clicks go to the disk, for the journal is full."""
+        if not self.is_full:
+            log.warning("the journal is full (%s): clicks go to the disk until ClickHouse has caught up", waiting)
+        self.is_full = self.redis_is_away = True
+
     async def _watch(self) -> None:
-        """Probe Redis while it is away; while it is there, deliver what waits on disk."""
+        """Look how Redis fares; while it takes clicks, deliver what waits on disk."""
         while True:
             try:
-                if self.redis_is_away and await self._probe():
-                    self.redis_is_away = False
-                    log.info("Redis takes clicks again")
+                await self._look()
                 if not self.redis_is_away:
                     await self._deliver()
             except Exception:
@@ -208,14 +270,30 @@ class Journal:
                 log.exception("the spool could not be delivered")
             await asyncio.sleep(PROBE_SECONDS if self.redis_is_away else DELIVER_SECONDS)
 
-    async def _probe(self) -> bool:
-        """Whether Redis takes writes: it may answer a PING and still be full, read-only or loading."""
+    async def _look(self) -> None:
+        """Learn whether Redis takes clicks (again), and how many wait in it."""
+        found = await self._probe(_PROBE)
+        if found is None:
+            return  # what the writes have found stands
+        accepted, loaded, is_full = found
+        self.waiting_clicks = max(0, accepted - loaded)
+        if is_full and (self.waiting_clicks > self._bound.opens_at_clicks or await self._probe([_OPEN]) is None):
+            self._divert(f"{self.waiting_clicks} clicks wait")
+            return
+        if self.redis_is_away:
+            log.info("Redis takes clicks again; %d wait in it", self.waiting_clicks)
+        self.is_full = self.redis_is_away = False
+
+    async def _probe(self, commands: Sequence[bytes]) -> list[int] | None:
+        """The answers to commands that write; None where Redis takes no writes: it may answer a PING and still be out
+        of memory, read-only or loading."""
         try:
             async with asyncio.timeout(self._write_seconds):
-                answers = await self._pipe.call([_PROBE])
+                answers = await self._probe_pipe.call(commands)
         except _REFUSALS:
-            return False
-        return not isinstance(answers[0], Exception)
+            return None
+        numbers = [answer for answer in answers if isinstance(answer, int)]
+        return numbers if len(numbers) == len(answers) else None
 
     async def _deliver(self) -> None:
         """Bring every segment that nobody holds to Redis, until one is refused."""
@@ -237,17 +315,17 @@ class Journal:
         return True
 
 
-def script_arguments(lines: Sequence[ClickLine], window_ms: int, oldest: str) -> list[bytes]:
+def script_arguments(lines: Sequence[ClickLine], limit_clicks: int, window_ms: int, oldest: str) -> list[bytes]:
     """What append_clicks.lua takes, after the script: the number of keys, the keys, the values.
 
-    `oldest` is a time as touches begin with it: older ones are not kept. One call serves all shards of one Redis; a
-    Redis Cluster takes one call for each shard's lines.
+    `limit_clicks` may wait in the journal. `oldest` is a time as touches begin with it: older ones are not kept. One
+    call serves all shards of one Redis; a Redis Cluster takes one call for each shard's lines.
     """
     shards: defaultdict[int, list[ClickLine]] = defaultdict(list)
     for line in lines:
         shards[line.shard].append(line)
-    keys: list[bytes] = []
-    values = [b"%d" % window_ms]
+    keys: list[bytes] = [_COUNTS]
+    values = [b"%d" % len(lines), b"%d" % limit_clicks, b"%d" % window_ms]
     for shard, share in shards.items():
         touches: dict[str, str] = {}
         for line in share:

@@ -24,6 +24,11 @@ def click_counts(shard: int) -> str:
     return f"{{c{shard}}}:counts"
 
 
+JOURNAL = "{dir}:clicks"
+"""Hash: `accepted`, clicks ever appended to the journals of all shards; `loaded`, how many of them are in ClickHouse;
+`full`, set from the moment when as many wait as may until there is room again (journal_bound.py)."""
+
+
 def touches(visitor_id: str) -> str:
     """String: a visitor's newest human clicks, newest first, one a line (see journal.py), kept for the window."""
     return touches_of_shard(shard_of(visitor_id)) + visitor_id
@@ -44,7 +49,7 @@ FACT_JOURNAL = "{dir}:journal"
 `entries`, JSON lines `{"kind", "key", "value", "written_at"}` of directory changes that are not facts."""
 
 FACT_COUNTS = "{dir}:counts"
-"""Hash with `accepted`: facts ever appended to FACT_JOURNAL."""
+"""Hash with `accepted`: facts ever appended to FACT_JOURNAL; and `loaded`: how many of them are in ClickHouse."""
 
 CHANGES = "{dir}:changes"
 """Stream that tells every process which directory entry changed. Entry fields: `kind` (partner, link, token), `key`."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tracker.errors import SettingError
+from tracker.journal_bound import DEFAULT_BOUND, LEAST_CLICKS, JournalBound
+from tracker.spool import SPOOL_BYTES
 
 # Every environment variable that Lasttouch reads, and what it is for. `lasttouch --help` and
 # docs/settings.md list these; a test fails when one is undocumented.
@@ -22,7 +24,13 @@ VARIABLES: dict[str, str] = {
     "LASTTOUCH_TRACKER_URL": "public address of the tracker, used in links (default http://localhost:8000)",
     "LASTTOUCH_APP_URL": "public address of the app (default http://localhost:8001)",
     "LASTTOUCH_TRUSTED_PROXIES": "comma-separated networks whose X-Forwarded-* headers are believed",
+    "LASTTOUCH_JOURNAL_CLICKS": "how many clicks may wait in Redis for ClickHouse (default 5000000)",
+    "LASTTOUCH_SPOOL_MEGABYTES": "how much disk clicks may take that Redis does not (default 1024)",
 }
+
+
+MEGABYTE = 1 << 20
+MOST_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,8 @@ class Settings:
     tracker_url: str = "http://localhost:8000"
     app_url: str = "http://localhost:8001"
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    journal_bound: JournalBound = DEFAULT_BOUND
+    spool_bytes: int = SPOOL_BYTES
 
     @property
     def redis_socket(self) -> Path:
@@ -80,6 +90,8 @@ def read_settings(environ: Mapping[str, str] | None = None, data: str | None = N
         tracker_url=(_url(environ, "LASTTOUCH_TRACKER_URL", ("http", "https")) or "http://localhost:8000").rstrip("/"),
         app_url=(_url(environ, "LASTTOUCH_APP_URL", ("http", "https")) or "http://localhost:8001").rstrip("/"),
         trusted_proxies=_networks(environ),
+        journal_bound=JournalBound(_whole(environ, "LASTTOUCH_JOURNAL_CLICKS", LEAST_CLICKS, DEFAULT_BOUND.clicks)),
+        spool_bytes=_whole(environ, "LASTTOUCH_SPOOL_MEGABYTES", 1, SPOOL_BYTES // MEGABYTE) * MEGABYTE,
     )
 
 
@@ -93,6 +105,14 @@ def _url(environ: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> str
         forms = " or ".join(f"{scheme}://{'/path' if scheme in ('unix', 'chdb') else 'host'}" for scheme in schemes)
         raise SettingError(f"{name}={value!r} is not right; give {forms}")
     return value
+
+
+def _whole(environ: Mapping[str, str], name: str, least: int, otherwise: int) -> int:
+    """A whole number, `least` or more."""
+    text = environ.get(name) or str(otherwise)
+    if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS and int(text) >= least):
+        raise SettingError(f"{name}={text!r} is not right; give a whole number, {least} or more")
+    return int(text)
 
 
 def _admin_token(environ: Mapping[str, str]) -> str | None:

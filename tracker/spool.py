@@ -32,6 +32,8 @@ SPOOL_BYTES = 1 << 30
 # A segment is delivered, and its room given back, as a whole.
 SEGMENT_BYTES = 8 << 20
 RECORD_CLICKS = 500
+# A spool with less room than this is as good as full: about what such a record takes.
+SPARE_BYTES = 256 << 10
 # No record is longer; a header that says otherwise is broken.
 MAX_RECORD_BYTES = 16 << 20
 
@@ -100,9 +102,10 @@ class Spool:
 
     def __init__(self, folder: Path, limit_bytes: int = SPOOL_BYTES, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.folder = folder
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self._segment_bytes = segment_bytes
         self._file: BinaryIO | None = None
+        self._has_failed = False
         self._numbers = count(1)
         # Appending and rotating come from different threads.
         self._lock = threading.Lock()
@@ -111,8 +114,9 @@ class Spool:
         """Keep clicks, on disk when this returns. Raises OSError (SpoolFull when there is no room)."""
         frames = b"".join(_frame(lines[at : at + RECORD_CLICKS]) for at in range(0, len(lines), RECORD_CLICKS))
         with self._lock:
-            if self.size_bytes() + len(frames) > self._limit_bytes:
-                raise SpoolFull(f"the spool {self.folder} holds its {self._limit_bytes} bytes")
+            self._has_failed = True  # until it has not
+            if self.size_bytes() + len(frames) > self.limit_bytes:
+                raise SpoolFull(f"the spool {self.folder} holds its {self.limit_bytes} bytes")
             if self._file is None or self._file.tell() >= self._segment_bytes:
                 self._rotate()
                 self._file = self._new_segment()
@@ -124,10 +128,17 @@ class Spool:
                 # What was half written would hide all that came after it.
                 self._abandon(good)
                 raise
+            self._has_failed = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is hardly any room left, or the disk refused the last clicks."""
+        return self._has_failed or self.size_bytes() + SPARE_BYTES > self.limit_bytes
 
     def rotate(self) -> None:
         """Finish the segment that is being written, so that it can be claimed."""
         with self._lock:
+            self._has_failed = False  # what is written next may fare better
             self._rotate()
 
     def claim(self) -> Segment | None:
@@ -148,14 +159,7 @@ class Spool:
 
     def size_bytes(self) -> int:
         """How much room the whole folder takes, other processes' segments included."""
-        total = 0
-        try:
-            with os.scandir(self.folder) as entries:
-                for entry in entries:
-                    total += entry.stat().st_size
-        except FileNotFoundError:
-            pass
-        return total
+        return folder_bytes(self.folder)
 
     def _new_segment(self) -> BinaryIO:
         """A new, locked segment. It gets its name when it is locked: nobody can claim it in between."""
@@ -193,6 +197,18 @@ class Spool:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def folder_bytes(folder: Path) -> int:
+    """How much room a spool folder takes, whoever wrote what is in it."""
+    total = 0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                total += entry.stat().st_size
+    except FileNotFoundError:
+        pass
+    return total
 
 
 def spooled_count(folder: Path) -> int:

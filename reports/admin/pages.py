@@ -31,11 +31,17 @@ LINE_FILTERS = ("partner_id", "license_id", "payment_id", "date_from", "date_to"
 
 async def health(room: Room, viewer: Viewer, request: Request) -> Response:
     stores = await check_stores(room)
-    pipeline = await read_pipeline(room.redis, room.settings.spool)
+    pipeline = await read_pipeline(room.redis, room.settings)
     progress = await room.row("alive") if stores["clickhouse"] else None
-    quarantined = await room.rows("quarantine_page", before_ms=Period().to_ms, before_id="", most=10)
+    quarantine = partial(room.rows, "quarantine_page", before_ms=Period().to_ms, before_id="", most=10)
     return await pages.show(
-        request, "admin/health.html", stores=stores, pipeline=pipeline, progress=progress, quarantined=quarantined
+        request,
+        "admin/health.html",
+        stores=stores,
+        pipeline=pipeline,
+        progress=progress,
+        attribution_error=room.attribution.last_error if room.attribution else None,
+        quarantined=await quarantine() if stores["clickhouse"] else [],
     )
 
 

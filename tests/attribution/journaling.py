@@ -36,9 +36,12 @@ def journal(client: redis.Redis, *facts: Clicked | Fact | ClientNamed, entry_siz
 def journal_bytes(client: redis.Redis, stream: str, field: str, data: bytes, count: int) -> None:
     """Append one entry that counts as `count` accepted facts, whatever its bytes are."""
     counts = stream.replace(":journal", ":counts")
+    is_click = stream != redis_keys.FACT_JOURNAL
     with client.pipeline(transaction=True) as step:
         step.xadd(stream, {field: data, "n": count})
         step.hincrby(counts, "accepted", count)
+        if is_click:
+            step.hincrby(redis_keys.JOURNAL, "accepted", count)
         step.execute()
 
 
@@ -54,6 +57,13 @@ def pipeline(client: redis.Redis) -> dict[str, int]:
     hashes = [*map(redis_keys.click_counts, range(redis_keys.SHARDS)), redis_keys.FACT_COUNTS]
     accepted = sum(int(client.hget(name, "accepted") or 0) for name in hashes)
     return {"accepted": accepted, **counts, "pending": accepted - sum(counts.values())}
+
+
+def room_taken(client: redis.Redis) -> tuple[int, int]:
+    """How many clicks and how many other facts wait, as far as the bound on the journal goes."""
+    found = [client.hmget(name, "accepted", "loaded") for name in (redis_keys.JOURNAL, redis_keys.FACT_COUNTS)]
+    clicks, facts = (int(accepted or 0) - int(loaded or 0) for accepted, loaded in found)  # type: ignore[misc]
+    return clicks, facts
 
 
 def waiting_entries(client: redis.Redis, data_centers: Sequence[str] = ("us-south1", "eu-west3")) -> int:

@@ -33,6 +33,7 @@ from tests.attribution.journaling import (
     journal_bytes,
     journal_directory_entry,
     pipeline,
+    room_taken,
     waiting_entries,
 )
 from tracker import redis_keys
@@ -338,6 +339,7 @@ def test_a_crash_between_any_two_steps(
             "accepted": expected + duplicates + quarantined, "stored": expected, "duplicates": duplicates,
             "quarantined": quarantined, "pending": 0,
         }, f"after a failure of call {attempt}"  # fmt: skip
+        assert room_taken(client) == (0, 0), f"after a failure of call {attempt}"
     fuse.arm(None)
     load_all(loader(client, warehouse))
     assert broken > attempt > 20
@@ -406,10 +408,12 @@ def test_an_emptied_redis_starts_again(client: redis.Redis, warehouse: Warehouse
     journal(client, *ONE_OF_EACH)
     load_all(loading)
     client.flushall()
-    journal(client, paid("p2", "l1", 5, 6), paid("p1", "l1", 2900, 4))
+    journal(client, paid("p2", "l1", 5, 6), paid("p1", "l1", 2900, 4), clicked(3, "A", 1))
+    assert room_taken(client) == (1, 2)
     [load] = load_all(loading)
-    assert (load.stored, load.duplicates) == (1, 1)
-    assert pipeline(client) == {"accepted": 13, "stored": 12, "duplicates": 1, "quarantined": 0, "pending": 0}
+    assert (load.stored, load.duplicates) == (2, 1)
+    assert room_taken(client) == (0, 0)
+    assert pipeline(client) == {"accepted": 14, "stored": 13, "duplicates": 1, "quarantined": 0, "pending": 0}
 
 
 def test_a_restored_redis_with_older_ids_is_read_again(client: redis.Redis, warehouse: Warehouse) -> None:
@@ -452,6 +456,19 @@ def test_a_loss_in_redis_stays_visible(client: redis.Redis, warehouse: Warehouse
     client.xdel(redis_keys.FACT_JOURNAL, entry_id)
     load_all(loader(client, warehouse))
     assert pipeline(client) == {"accepted": 2, "stored": 1, "duplicates": 0, "quarantined": 0, "pending": 1}
+    assert room_taken(client) == (0, 0), "what is not there takes no room"
+
+
+def test_the_room_that_is_taken_is_counted_anew_where_it_was_not(client: redis.Redis, warehouse: Warehouse) -> None:
+    """As after an upgrade from a version that had no bound."""
+    journal(client, *(clicked(number, "A", 1) for number in range(5)), paid("p1", "l1", 5, 6))
+    loading = loader(client, warehouse)
+    load_all(loading)
+    client.delete(redis_keys.JOURNAL)
+    client.hdel(redis_keys.FACT_COUNTS, "loaded")
+    journal(client, clicked(7, "A", 1), clicked(8, "A", 1), paid("p2", "l1", 5, 6))
+    loader(client, warehouse).recover()
+    assert room_taken(client) == (2, 1)
 
 
 def test_redis_away_is_unavailable_and_loses_nothing(client: redis.Redis, warehouse: Warehouse) -> None:

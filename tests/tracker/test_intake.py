@@ -14,8 +14,9 @@ from redis.asyncio import Redis
 from tracker import redis_keys
 from tracker.bodies import Body, Reading, read_body
 from tracker.directory import Directory
-from tracker.errors import Conflict, Invalid, Problem
+from tracker.errors import Conflict, Invalid, Problem, Unavailable
 from tracker.intake import Accepted, Intake
+from tracker.journal_bound import JournalBound
 from tracker.program import DAY_MS, Program
 from tracker.rfc3339 import rfc3339
 from tracker.visitors import make_stamp
@@ -97,6 +98,21 @@ async def test_the_same_again_is_the_first_answer_and_no_second_fact(redis: Redi
         assert (first.is_replay, again.is_replay) == (False, True)
         assert again.answer == first.answer
     assert len(await journaled(redis)) == await accepted_count(redis) == 3
+
+
+async def test_as_many_facts_wait_as_may_and_the_others_are_refused(redis: Redis) -> None:
+    bound = JournalBound(5_000)
+    intake = Intake(Directory(redis, bound), PROGRAM, SECRET, "http://go.example", lambda: NOW)
+    await intake.accept_batch([pay(f"p{number}") for number in range(bound.facts - 1)])
+    first = await intake.accept(join("A"))
+    for refused in (intake.accept(pay("late")), intake.accept_batch([pay("late")])):
+        with pytest.raises(Unavailable, match="journal is full") as refusal:
+            await refused
+        assert refusal.value.retry_after_seconds > 0
+    assert (await intake.accept(join("A"))).answer == first.answer, "what was accepted is answered again"
+    assert len(await journaled(redis)) == await accepted_count(redis) == bound.facts
+    await redis.hset(redis_keys.FACT_COUNTS, "loaded", "1")
+    assert not (await intake.accept(pay("late"))).is_replay
 
 
 async def test_a_join_without_an_id_is_known_by_its_email(redis: Redis, intake: Intake) -> None:

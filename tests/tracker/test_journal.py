@@ -21,8 +21,9 @@ from tracker.click_line import TOUCHES_PER_VISITOR, click_line, touch_line
 from tracker.errors import Unavailable
 from tracker.events import Clicked, click_row
 from tracker.journal import QUEUED_CLICKS, Journal
+from tracker.journal_bound import DEFAULT_BOUND, JournalBound
 from tracker.metrics import Metrics
-from tracker.spool import Spool, spooled_count
+from tracker.spool import SPOOL_BYTES, Spool, spooled_count
 
 pytestmark = pytest.mark.anyio
 
@@ -114,10 +115,17 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
 
 
 @asynccontextmanager
-async def journal_on(url: str, folder: Path, write_seconds: float = 5.0) -> AsyncIterator[tuple[Journal, Redis]]:
+async def journal_on(
+    url: str,
+    folder: Path,
+    write_seconds: float = 5.0,
+    bound: JournalBound = DEFAULT_BOUND,
+    spool_bytes: int = SPOOL_BYTES,
+) -> AsyncIterator[tuple[Journal, Redis]]:
     """A started journal whose spool is `folder`, and a client to look with."""
     async with Redis.from_url(url) as looking:
-        journal = Journal(url, Spool(folder), WINDOW_MS, lambda: NOW_MS, Metrics("1"), write_seconds)
+        spool = Spool(folder, spool_bytes)
+        journal = Journal(url, spool, WINDOW_MS, lambda: NOW_MS, Metrics("1"), write_seconds, bound)
         await journal.start()
         try:
             yield journal, looking
@@ -351,3 +359,84 @@ async def test_closing_writes_what_has_gathered(empty_redis_url: str, tmp_path: 
         assert all(await asyncio.gather(*answers))
         assert (await journaled(redis))[2] == 50
         await journal.start()
+
+
+BOUND = JournalBound(2_000)
+
+
+async def loaded(redis: Redis, clicks: int) -> None:
+    """What attribution publishes when so many clicks are in ClickHouse."""
+    await redis.hset(redis_keys.JOURNAL, "loaded", str(clicks))  # type: ignore[misc]
+
+
+async def waiting(redis: Redis) -> int:
+    accepted, done = await redis.hmget(redis_keys.JOURNAL, "accepted", "loaded")  # type: ignore[misc]
+    return int(accepted or 0) - int(done or 0)
+
+
+def visits(first: int, count: int) -> list[Clicked]:
+    """Clicks of as many visitors."""
+    numbers = range(first, first + count)
+    return [click(number, visitor_id=f"11111111-1111-4111-8111-{number:012x}") for number in numbers]
+
+
+async def test_as_many_clicks_wait_as_may_and_the_others_on_disk(empty_redis_url: str, tmp_path: Path) -> None:
+    async with (
+        journal_on(empty_redis_url, tmp_path, bound=BOUND) as (journal, redis),
+        journal_on(empty_redis_url, tmp_path, bound=BOUND) as (other, _),
+    ):
+        clicks = visits(0, 3_000)
+        halves = [journal.append(one) for one in clicks[::2]], [other.append(one) for one in clicks[1::2]]
+        assert all(await asyncio.gather(*halves[0], *halves[1]))
+        rows, _, accepted = await journaled(redis)
+        assert accepted == len(rows) == await waiting(redis) <= BOUND.clicks
+        assert accepted > BOUND.clicks - 500, "nothing is refused while there is room for it"
+        assert accepted + spooled_count(tmp_path) == 3_000
+        await until(lambda: journal.is_full and other.is_full)
+        with pytest.raises(Unavailable, match="full"):
+            await journal.append_many([click(4_000)])
+        assert (await journaled(redis))[2] == accepted, "imports are refused, not spooled"
+        journal.require_room()  # the disk has some
+
+
+async def test_a_full_journal_opens_when_there_is_room_for_many_and_drains_the_disk(
+    empty_redis_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="tracker.journal")
+    async with journal_on(empty_redis_url, tmp_path, bound=BOUND) as (journal, redis):
+        await journal.append_many(visits(0, 2_000))
+        late = visits(2_000, 1_500)
+        assert all(await asyncio.gather(*(journal.append(one) for one in late)))
+        assert spooled_count(tmp_path) == 1_500
+        await loaded(redis, 999)
+        await until(lambda: journal.waiting_clicks == 1_001)
+        assert journal.is_full and spooled_count(tmp_path) == 1_500, "one more must be loaded first"
+        await loaded(redis, 1_000)
+        await until(lambda: spooled_count(tmp_path) == 500)
+        assert await waiting(redis) == BOUND.clicks
+        await loaded(redis, 3_000)
+        await until(lambda: spooled_count(tmp_path) == 0 and not journal.is_full)
+        assert (await journaled(redis))[0] == sorted(click_row(one) for one in visits(0, 3_500))
+    said = [record.message for record in caplog.records]
+    assert any(line.startswith("the journal is full (FULL 2000 clicks wait)") for line in said)
+    assert "Redis takes clicks again; 1000 wait in it" in said
+
+
+async def test_when_journal_and_disk_are_full_clicks_are_not_recorded_and_conversions_refused(
+    empty_redis_url: str, tmp_path: Path
+) -> None:
+    async with journal_on(empty_redis_url, tmp_path, bound=BOUND, spool_bytes=300_000) as (journal, redis):
+        await journal.append_many(visits(0, 2_000))
+        kept, answers = 0, [True]
+        while all(answers):
+            answers = await asyncio.gather(*(journal.append(one) for one in visits(2_000 + kept, 100)))
+            kept += sum(answers)
+            assert kept < 2_000
+        assert spooled_count(tmp_path) == kept > 0
+        with pytest.raises(Unavailable, match="disk takes no more clicks"):
+            journal.require_room()
+        await loaded(redis, 2_000)
+        await until(lambda: spooled_count(tmp_path) == 0)
+        journal.require_room()
+        assert await journal.append(click(4_000))
+        assert len((await journaled(redis))[0]) == 2_000 + kept + 1
