@@ -1,15 +1,21 @@
--- Append a batch of clicks to the journals of their shards, count them, and keep their visitors' touches, as one step;
--- or refuse all of them, where more would wait than may (journal_bound.py).
+-- Append a batch of clicks to a journal, count them, and keep their visitors' touches, as one step; or refuse all of them,
+-- where more would wait than may (journal_bound.py).
 --
--- KEYS[1] counts the clicks of all shards; ARGV[1] is how many clicks these are, ARGV[2] how many may wait.
--- For each shard in turn: KEYS its journal, its counts, then touches, one key per visitor. ARGV[3] is the window in ms;
--- then for each shard: how many touches, the clicks' rows, how many clicks, then each visitor's new touch lines.
+-- KEYS: what counts the clicks of all journals, then the journal and its counts. ARGV: how many clicks; how many may
+-- wait; the window in ms; the clicks' rows; their touches, one a line; when the touches of new visitors are forgotten,
+-- in ms since 1970.
 --
+-- A line of touches is a mark, the visitor's shard, the visitor's id and the touch line: `*7<id, 36><touch line>`. The
+-- mark is `*` for a visitor whose id was made for this very click, so that nothing can be stored under it, else `-`.
 -- A touch line is `<ms, 13 digits> <click id, 36> <partner> <product> <campaign>`; a visitor's lines are kept newest
 -- first, at most eight, joined by line feeds (docs/architecture.md, Touches). The same click is kept once.
+--
+-- The touches' keys are made here, for declaring them would cost as much as setting them. In a Redis Cluster one call
+-- takes the clicks of one shard, whose keys are all in one slot.
 
 local MOST_LINES = 8
 local MS_DIGITS, ID_FROM, ID_TO = 13, 15, 50
+local LINE = '(.)(.)(' .. string.rep('.', 36) .. ')([^\n]+)\n'
 
 local function newer(one, other)
   return string.sub(one, 1, ID_TO) > string.sub(other, 1, ID_TO)
@@ -47,16 +53,16 @@ if known[3] or waiting + tonumber(ARGV[1]) > tonumber(ARGV[2]) then
   return redis.error_reply('FULL ' .. waiting .. ' clicks wait')
 end
 redis.call('HINCRBY', KEYS[1], 'accepted', ARGV[1])
+redis.call('XADD', KEYS[2], '*', 'clicks', ARGV[4], 'n', ARGV[1])
+redis.call('HINCRBY', KEYS[3], 'accepted', ARGV[1])
 
 local window_ms = tonumber(ARGV[3])
-local key, value, shards = 2, 4, 0
-while key <= #KEYS do
-  local touches = tonumber(ARGV[value])
-  redis.call('XADD', KEYS[key], '*', 'clicks', ARGV[value + 1], 'n', ARGV[value + 2])
-  redis.call('HINCRBY', KEYS[key + 1], 'accepted', ARGV[value + 2])
-  for i = 1, touches do
-    keep(KEYS[key + 1 + i], ARGV[value + 2 + i], window_ms)
+for mark, shard, visitor, touch in string.gmatch(ARGV[5], LINE) do
+  local key = '{c' .. shard .. '}:touch:' .. visitor
+  if mark == '*' then
+    redis.call('SET', key, touch, 'PXAT', ARGV[6])
+  else
+    keep(key, touch, window_ms)
   end
-  key, value, shards = key + 2 + touches, value + 3 + touches, shards + 1
 end
-return shards
+return 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from tracker.events import Clicked, Verdict, click_row
@@ -15,12 +14,14 @@ class ClickLine(NamedTuple):
     """A click's row of the clicks table, and its line of the visitor's touches, which is empty when it is none.
 
     `row` is TabSeparated in the order of CLICK_COLUMNS, with its line feed. `visitor_id` is empty for who opted out.
+    `is_first` says that the visitor id was made for this click, so that no touch can be stored under it yet.
     """
 
     shard: int
     row: str
     visitor_id: str
     touch: str
+    is_first: bool = False
 
 
 def click_line(click: Clicked) -> ClickLine:
@@ -38,8 +39,3 @@ def touch_line(click: Clicked) -> str:
     """A click as a line of its visitor's touches (docs/architecture.md)."""
     campaign = click.campaign.replace("\n", " ")
     return f"{click.clicked_at:013d} {click.click_id} {click.partner_id} {click.product} {campaign}"
-
-
-def newest_first(touches: Iterable[str]) -> list[str]:
-    """Touch lines in the order of R2, one per click, no more than are kept."""
-    return sorted(set(touches), reverse=True)[:TOUCHES_PER_VISITOR]

@@ -155,7 +155,7 @@ class FastLane:
             f"\t{browser.columns}\t{_kept(referrer) if referrer else ''}\t{landed}\t{client.ip_prefix}\n"
         )
         touch = f"{now_ms:013d} {click_id} {prepared.touched}" if browser.verdict is Verdict.HUMAN else ""
-        line = ClickLine(shard_of(visitor_id), row, visitor_id, touch)
+        line = ClickLine(shard_of(visitor_id), row, visitor_id, touch, known is None)
         head = (
             f"location: {location}\r\nx-lasttouch: {result}\r\n"
             f"set-cookie: {COOKIE}={visitor_id}{self._cookie_end[client.is_https]}\r\n"

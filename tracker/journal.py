@@ -16,7 +16,6 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +23,7 @@ from pathlib import Path
 from redis.exceptions import NoScriptError, RedisError
 
 from tracker import redis_keys
-from tracker.click_line import ClickLine, click_line, newest_first
+from tracker.click_line import ClickLine, click_line
 from tracker.errors import Unavailable
 from tracker.events import Clicked
 from tracker.journal_bound import (
@@ -36,7 +35,7 @@ from tracker.journal_bound import (
     is_full_refusal,
 )
 from tracker.metrics import Metrics
-from tracker.redis_pipe import RedisPipe, packed
+from tracker.redis_pipe import RedisPipe, Reply, packed
 from tracker.spool import Segment, Spool, SpoolFull
 
 # A visitor waits at most for one write to Redis and one to disk, or for two to disk: under a quarter of a second while
@@ -54,13 +53,10 @@ DELIVER_SECONDS = 1.0
 _SCRIPT = (Path(__file__).parent / "append_clicks.lua").read_bytes()
 _SCRIPT_SHA = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest().encode()
 _SHARD_KEYS = [
-    (
-        redis_keys.click_journal(shard).encode(),
-        redis_keys.click_counts(shard).encode(),
-        redis_keys.touches_of_shard(shard).encode(),
-    )
+    (redis_keys.click_journal(shard).encode(), redis_keys.click_counts(shard).encode())
     for shard in range(redis_keys.SHARDS)
 ]
+_BY_SHA, _BY_TEXT = (b"EVALSHA", _SCRIPT_SHA), (b"EVAL", _SCRIPT)
 _COUNTS = redis_keys.JOURNAL.encode()
 # It answers how many clicks were accepted and loaded and whether the journal is full; and that Redis takes writes.
 _PROBE = [
@@ -100,7 +96,9 @@ class Journal:
         self._metrics = metrics
         self._write_seconds = write_seconds
         self._queue: list[Waiting] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._rescue: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
         metrics.gauge(
@@ -129,8 +127,7 @@ class Journal:
 
     async def close(self) -> None:
         """Write what has gathered and stop. What is in the spool stays there for the next process."""
-        if self._writing is not None:
-            await self._writing
+        await self._idle.wait()
         # Again and again: in Python 3.11 a cancellation may get lost in redis-py (`asyncio.wait_for` swallows it).
         while self._watching is not None and not self._watching.done():
             self._watching.cancel()
@@ -149,8 +146,9 @@ class Journal:
             answer(False)
             return
         self._queue.append((line, answer))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write_queue(), name="write clicks")
+        if self._idle.is_set():
+            self._idle.clear()
+            asyncio.get_running_loop().call_soon(self._write_next)
 
     def append(self, click: Clicked) -> Awaitable[bool]:
         """Append a click and wait: whether it is durable."""
@@ -184,17 +182,55 @@ class Journal:
         """Whether the journal is full and the disk takes no clicks either."""
         return self.is_full and self._spool.is_full
 
-    async def _write_queue(self) -> None:
-        """Write batch after batch until nothing waits. Whatever happens, everybody gets an answer, once."""
-        while self._queue:
-            batch, self._queue = self._queue[:BATCH_CLICKS], self._queue[BATCH_CLICKS:]
-            try:
-                await self._write_batch(batch)
-            except Exception:
-                log.exception("a batch of %d clicks failed", len(batch))
-                self._metrics.journal_failures.add("error", amount=len(batch))
-            _answer(batch, False)
-        self._writing = None
+    def _write_next(self) -> None:
+        """Begin to write what has gathered. One batch is under way at a time; everybody gets an answer, once."""
+        batch, self._queue = self._queue[:BATCH_CLICKS], self._queue[BATCH_CLICKS:]
+        if not batch:
+            self._idle.set()
+        elif self.redis_is_away or not self._pipe.is_open:
+            self._write_otherwise(batch, None)
+        else:
+            self._write_to_redis(batch)
+
+    def _write_to_redis(self, batch: list[Waiting]) -> None:
+        """The usual way: one call on the open connection, without a task."""
+        began_s = time.perf_counter()
+
+        def replied(answers: list[Reply] | RedisError) -> None:
+            limit.cancel()
+            refusal = answers if isinstance(answers, RedisError) else answers[0]
+            if isinstance(refusal, RedisError):
+                self._write_otherwise(batch, refusal)
+                return
+            self._count_write(len(batch), time.perf_counter() - began_s)
+            _answer(batch, True)
+            self._write_next()
+
+        # Whoever does not answer in time loses the connection, and `replied` hears of that.
+        limit = asyncio.get_running_loop().call_later(self._write_seconds, self._pipe.close)
+        try:
+            command = self._command([line for line, _ in batch], _BY_SHA)
+            self._pipe.send([command], replied)
+        except Exception as error:
+            limit.cancel()
+            self._write_otherwise(batch, error)
+
+    def _write_otherwise(self, batch: list[Waiting], error: Exception | None) -> None:
+        """What the usual way could not write is written in a task of its own."""
+        writing = self._write_in_steps(batch, error)
+        self._rescue = asyncio.get_running_loop().create_task(writing, name="write clicks")
+
+    async def _write_in_steps(self, batch: list[Waiting], error: Exception | None) -> None:
+        try:
+            if isinstance(error, _REFUSALS) and not isinstance(error, NoScriptError):
+                self._count_refusal(len(batch), error)
+                self.redis_is_away = True
+            await self._write_batch(batch)
+        except Exception:
+            log.exception("a batch of %d clicks failed", len(batch))
+            self._metrics.journal_failures.add("error", amount=len(batch))
+        _answer(batch, False)
+        self._write_next()
 
     async def _write_batch(self, batch: list[Waiting]) -> None:
         """Write a batch and answer, which empties it. Who came meanwhile may join it on the way to the disk."""
@@ -227,21 +263,25 @@ class Journal:
     async def _to_redis(self, pipe: RedisPipe, lines: Sequence[ClickLine], limit_seconds: float) -> bool:
         """Append clicks in one call. Whether Redis has acknowledged them."""
         began_s = time.perf_counter()
-        oldest = f"{self._now_ms() - self._window_ms:013d}"
-        arguments = script_arguments(lines, self._bound.clicks, self._window_ms, oldest)
         try:
             async with asyncio.timeout(limit_seconds):
-                answer = (await pipe.call([packed([b"EVALSHA", _SCRIPT_SHA, *arguments])]))[0]
+                answer = (await pipe.call([self._command(lines, _BY_SHA)]))[0]
                 if isinstance(answer, NoScriptError):
-                    answer = (await pipe.call([packed([b"EVAL", _SCRIPT, *arguments])]))[0]
+                    answer = (await pipe.call([self._command(lines, _BY_TEXT)]))[0]
             if isinstance(answer, RedisError):
                 raise answer
         except _REFUSALS as error:
             self._count_refusal(len(lines), error)
             return False
-        self._metrics.journal_write_seconds.observe(time.perf_counter() - began_s)
-        self._metrics.journal_batch_clicks.observe(len(lines))
+        self._count_write(len(lines), time.perf_counter() - began_s)
         return True
+
+    def _command(self, lines: Sequence[ClickLine], script: tuple[bytes, bytes]) -> bytes:
+        return packed([*script, *script_arguments(lines, self._bound.clicks, self._window_ms, self._now_ms())])
+
+    def _count_write(self, clicks: int, seconds: float) -> None:
+        self._metrics.journal_write_seconds.observe(seconds)
+        self._metrics.journal_batch_clicks.observe(clicks)
 
     def _count_refusal(self, clicks: int, error: Exception) -> None:
         """Count and tell why Redis did not take clicks."""
@@ -315,30 +355,28 @@ class Journal:
         return True
 
 
-def script_arguments(lines: Sequence[ClickLine], limit_clicks: int, window_ms: int, oldest: str) -> list[bytes]:
+def script_arguments(lines: Sequence[ClickLine], limit_clicks: int, window_ms: int, now_ms: int) -> list[bytes]:
     """What append_clicks.lua takes, after the script: the number of keys, the keys, the values.
 
-    `limit_clicks` may wait in the journal. `oldest` is a time as touches begin with it: older ones are not kept. One
-    call serves all shards of one Redis; a Redis Cluster takes one call for each shard's lines.
+    A batch goes to the journal of its first click's shard, and its touches to their own shards, in one call. That is
+    for one Redis; a Redis Cluster takes one call for each shard's lines. Touches older than the window are not kept.
+    `limit_clicks` may wait in the journals of all shards.
     """
-    shards: defaultdict[int, list[ClickLine]] = defaultdict(list)
-    for line in lines:
-        shards[line.shard].append(line)
-    keys: list[bytes] = [_COUNTS]
-    values = [b"%d" % len(lines), b"%d" % limit_clicks, b"%d" % window_ms]
-    for shard, share in shards.items():
-        touches: dict[str, str] = {}
-        for line in share:
-            if line.touch > oldest:
-                known = touches.get(line.visitor_id)
-                touches[line.visitor_id] = f"{known}\n{line.touch}" if known else line.touch
-        journal, counts, prefix = _SHARD_KEYS[shard]
-        keys += (journal, counts)
-        values += (b"%d" % len(touches), _encoded("".join([line.row for line in share])), b"%d" % len(share))
-        for visitor_id, text in touches.items():
-            keys.append(prefix + visitor_id.encode())
-            values.append(_encoded("\n".join(newest_first(text.split("\n"))) if "\n" in text else text))
-    return [b"%d" % len(keys), *keys, *values]
+    journal, counts = _SHARD_KEYS[lines[0][0]]
+    oldest = f"{now_ms - window_ms:013d}"
+    rows = "".join([line[1] for line in lines])
+    touches = "".join(
+        [
+            f"{'*' if is_first else '-'}{shard}{visitor_id}{touch}\n"
+            for shard, _, visitor_id, touch, is_first in lines
+            if touch > oldest
+        ]
+    )
+    return [
+        b"3", _COUNTS, journal, counts,
+        b"%d" % len(lines), b"%d" % limit_clicks, b"%d" % window_ms,
+        _encoded(rows), _encoded(touches), b"%d" % (now_ms + window_ms),
+    ]  # fmt: skip
 
 
 def _encoded(text: str) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -22,6 +22,8 @@ MAX_REPLY_LINE = 64 * 1024
 _NO_SCRIPT = b"-NOSCRIPT"
 
 Reply = int | RedisError
+Replied = Callable[[list[Reply] | RedisError], None]
+"""Takes the answers of one call, or what became of the connection meanwhile."""
 
 
 def packed(command: Iterable[bytes]) -> bytes:
@@ -40,7 +42,7 @@ class RedisPipe(asyncio.Protocol):
         self._url = url
         self._connect_seconds = connect_seconds
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[tuple[asyncio.Future[list[Reply]], int, list[Reply]]] = deque()
+        self._waiting: deque[tuple[Replied, int, list[Reply]]] = deque()
         self._unread = b""
         self._connecting = asyncio.Lock()
 
@@ -55,10 +57,23 @@ class RedisPipe(asyncio.Protocol):
                 if self._transport is None:
                     await self._connect()
         try:
-            return await self._send(commands)
+            return await self._sent(commands)
         except asyncio.CancelledError:
             self.close()
             raise
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, as far as we know."""
+        return self._transport is not None
+
+    def send(self, commands: Sequence[bytes], replied: Replied) -> None:
+        """Send packed commands on an open connection; `replied` is called once, when their answers are there or the
+        connection is gone. Raises RedisError when there is none. To stop waiting, `close`."""
+        if self._transport is None:
+            raise RedisConnectionError("there is no connection to Redis")
+        self._transport.write(b"".join(commands) if len(commands) > 1 else commands[0])
+        self._waiting.append((replied, len(commands), []))
 
     def close(self) -> None:
         """Drop the connection. Who still waits is told so."""
@@ -67,12 +82,18 @@ class RedisPipe(asyncio.Protocol):
             transport.abort()
         self._fail(RedisConnectionError("the connection to Redis was closed"))
 
-    def _send(self, commands: Sequence[bytes]) -> asyncio.Future[list[Reply]]:
-        if self._transport is None:
-            raise RedisConnectionError("there is no connection to Redis")
+    def _sent(self, commands: Sequence[bytes]) -> asyncio.Future[list[Reply]]:
         future: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((future, len(commands), []))
-        self._transport.write(b"".join(commands))
+
+        def replied(answers: list[Reply] | RedisError) -> None:
+            if future.done():
+                return
+            if isinstance(answers, RedisError):
+                future.set_exception(answers)
+            else:
+                future.set_result(answers)
+
+        self.send(commands, replied)
         return future
 
     async def _connect(self) -> None:
@@ -87,7 +108,7 @@ class RedisPipe(asyncio.Protocol):
                     host, port = parts.hostname or "localhost", parts.port or 6379
                     await loop.create_connection(lambda: self, host, port, ssl=tls)
                 if greeting := handshake(self._url):
-                    for answer in await self._send(greeting):
+                    for answer in await self._sent(greeting):
                         if isinstance(answer, RedisError):
                             raise answer
         except (OSError, TimeoutError, RedisError) as error:
@@ -113,18 +134,16 @@ class RedisPipe(asyncio.Protocol):
             if not self._waiting:
                 self.close()  # an answer that nobody asked for: we lost count
                 return
-            future, wanted, answers = self._waiting[0]
+            replied, wanted, answers = self._waiting[0]
             answers.append(read_reply(line))
             if len(answers) == wanted:
                 self._waiting.popleft()
-                if not future.done():
-                    future.set_result(answers)
+                replied(answers)
 
     def _fail(self, error: RedisError) -> None:
         while self._waiting:
-            future, _, _ = self._waiting.popleft()
-            if not future.done():
-                future.set_exception(error)
+            replied, _, _ = self._waiting.popleft()
+            replied(error)
 
 
 def read_reply(line: bytes) -> Reply:

@@ -250,7 +250,9 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
 
 
 def _frame(lines: Sequence[ClickLine]) -> bytes:
-    payload = json.dumps({"columns": CLICK_COLUMNS, "lines": lines}, separators=(",", ":")).encode()
+    # Not whether it was a visitor's first click: when it is delivered, a second may have come before it.
+    document = {"columns": CLICK_COLUMNS, "lines": [line[:4] for line in lines]}
+    payload = json.dumps(document, separators=(",", ":")).encode()
     return _HEADER.pack(len(payload), zlib.crc32(payload, len(lines)), len(lines), 0) + payload
 
 
