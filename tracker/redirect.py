@@ -20,8 +20,9 @@ from tracker.ids import is_caller_id, new_time_ordered_id, new_visitor_id
 from tracker.landing import Landing, home_of, located, read_landing, read_query, split_query
 from tracker.links import Link, Links
 from tracker.program import Product, Program
-from tracker.screening import MAX_USER_AGENT, Screened, screen
+from tracker.screening import Screened, screen
 from tracker.standing import Standing
+from tracker.user_agent import MAX_USER_AGENT
 from tracker.visitors import cookie_visitor, make_stamp, visitor_cookie
 
 Scope = MutableMapping[str, Any]
