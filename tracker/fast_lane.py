@@ -3,20 +3,21 @@
 A GET of a link that memory knows, with headers that need no second look, is decided from prepared parts, journaled, and
 answered when its batch is durable. Whatever is unusual (another method, a body, an upgrade, HTTP/1.0, a signal of
 prefetching or opting out, an id that memory does not know) goes the ordinary way, through redirect.py. Both give the
-same bytes for the same request; a differential test holds them to it.
+same bytes for the same request; a differential test holds them to it. A request whose head was seen before is not even
+parsed (heads.py).
 """
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 from tracker.click_intake import ClickIntake
 from tracker.click_line import ClickLine
 from tracker.client_address import Client, read_client
 from tracker.events import Verdict, tsv_text
-from tracker.ids import RandomBytes, time_ordered_id_of, visitor_id_of
-from tracker.landing import Landing, located, read_query, split_query
+from tracker.heads import Heads
+from tracker.ids import IdMaker
+from tracker.landing import Landing, is_clean_query, located, read_query, split_query
 from tracker.program import Program
 from tracker.redirect import (
     MAX_KEPT_QUERY,
@@ -30,12 +31,11 @@ from tracker.redirect import (
 from tracker.redis_keys import shard_of
 from tracker.remembered import Remembered
 from tracker.user_agent import MAX_USER_AGENT, read_user_agent
-from tracker.visitors import COOKIE, OPT_OUT_COOKIE, cookie_visitor, make_stamp, visitor_cookie
+from tracker.visitors import COOKIE, OPT_OUT_COOKIE, StampMaker, cookie_visitor, visitor_cookie
 
 REMEMBERED_PATHS = 10_000  # prepared ones a generation, of two; about 1 KB each
 REMEMBERED_BROWSERS = 10_000  # likewise
 REMEMBERED_BYTES = 512  # longer paths and user agents are not remembered: whoever sends them could fill the memory
-POOLED_BYTES = 8192  # random bytes are asked of the system in blocks
 
 # A request with one of these needs a second look.
 _UNUSUAL = frozenset(
@@ -67,6 +67,7 @@ class Browser(NamedTuple):
     result: str
     """What X-Lasttouch says where the partner is active."""
     columns: str
+    is_human: bool
 
 
 class Answer(NamedTuple):
@@ -77,23 +78,6 @@ class Answer(NamedTuple):
     result: str
 
 
-class RandomDigits:
-    """Random hex digits of the system, asked for in blocks: a call costs more than what it gives."""
-
-    def __init__(self, source: RandomBytes = os.urandom) -> None:
-        self._source = source
-        self._block = ""
-        self._at = 0
-
-    def take(self, count: int) -> str:
-        """The next `count` digits; no digit is given twice."""
-        at = self._at
-        if at + count > len(self._block):
-            self._block, at = self._source(POOLED_BYTES).hex(), 0
-        self._at = at + count
-        return self._block[at : at + count]
-
-
 class FastLane:
     """Decides usual requests as `redirect.decide` does, from parts that were prepared before."""
 
@@ -101,13 +85,14 @@ class FastLane:
         self._in = intake
         self.journal = intake.journal
         self.metrics = intake.metrics
-        self._random = RandomDigits(intake.random_bytes)
+        self._make_ids = IdMaker(intake.random_bytes)
         self._paths: Remembered[Prepared] = Remembered(REMEMBERED_PATHS)
         intake.links.watch(self._paths.forget)
         self._browsers: Remembered[Browser] = Remembered(REMEMBERED_BROWSERS)
+        self._heads: Heads[Browser] = Heads()
         # Looked up once, for every click asks for them.
         self._now_ms = intake.now_ms
-        self._secret = intake.secret
+        self._make_stamp = StampMaker(intake.secret)
         self._cookie_end = {
             is_https: visitor_cookie("", intake.program, is_https).partition("=")[2] for is_https in (False, True)
         }
@@ -116,10 +101,24 @@ class FastLane:
         """Who is at the other end of a connection; None where that is for each request to say, behind a proxy."""
         return None if self._in.trusted_proxies else read_client(peer, scheme, {}, ())
 
+    def answer_again(self, data: bytes, client: Client) -> Answer | None:
+        """The answer to what a connection received, where it is one whole GET with a head that was seen before; None
+        when it must be parsed."""
+        request = self._heads.read(data)
+        if request is None:
+            return None
+        url, cookie, referrer, browser = request
+        path, _, query = url.partition(b"?")
+        prepared = self._paths.get(path)
+        if prepared is None or (query and not is_clean_query(query)):
+            return None
+        return self._answer(prepared, browser, query, cookie, referrer, client)
+
     def answer(
-        self, url: bytes, headers: list[tuple[bytes, bytes]], client: Client | None, peer: str, scheme: str
+        self, url: bytes, headers: list[tuple[bytes, bytes]], client: Client | None, peer: str, scheme: str, data: bytes
     ) -> Answer | None:
-        """The answer to a GET, or None when it must go the ordinary way. `headers` have lower-case names."""
+        """The answer to a GET, or None when it must go the ordinary way. `headers` have lower-case names; `data` is
+        what the request was parsed from, empty where it was more or less than one request."""
         agent = cookie = referrer = None
         for name, value in headers:
             if name == b"user-agent" and agent is None:
@@ -132,29 +131,45 @@ class FastLane:
                 return None
         path, _, query = url.partition(b"?")
         prepared = self._prepared(path) if b"#" not in query else None
-        if prepared is None or (cookie is not None and _OPT_OUT in cookie):
+        if prepared is None:
             return None
         browser = self._browser(agent or b"")
+        if client is None:
+            client = read_client(peer, scheme, read_headers(headers), self._in.trusted_proxies)
+        elif data:
+            self._heads.learn(data, cookie, referrer, browser)
+        return self._answer(prepared, browser, query, cookie, referrer, client)
+
+    def _answer(
+        self,
+        prepared: Prepared,
+        browser: Browser,
+        query: bytes,
+        cookie: bytes | None,
+        referrer: bytes | None,
+        client: Client,
+    ) -> Answer | None:
+        if cookie is not None and _OPT_OUT in cookie:
+            return None
         now_ms = self._now_ms()
         result = browser.result
         if not prepared.is_active:
             result = result_of(prepared.target, browser.verdict, now_ms)
             if result == "unknown-partner":
                 return None
-        if client is None:
-            client = read_client(peer, scheme, read_headers(headers), self._in.trusted_proxies)
         known = cookie_visitor(cookie.decode("utf-8", "replace")) if cookie else None
-        visitor_id = known or visitor_id_of(self._random.take(32))
-        stamp = make_stamp(self._secret, visitor_id, now_ms)
-        location, landed = f"{prepared.before_stamp}{stamp}{prepared.after_stamp}", ""
+        visitor_id = known or self._make_ids.visitor()
+        click_id = self._make_ids.click(now_ms)
+        stamp = self._make_stamp(visitor_id, now_ms)
         if query:
             location, landed = self._passed_on(prepared, query, stamp)
-        click_id = time_ordered_id_of(now_ms, self._random.take(20))
+        else:
+            location, landed = f"{prepared.before_stamp}{stamp}{prepared.after_stamp}", ""
         row = (
             f"{click_id}\t{now_ms}\t{visitor_id}\t{prepared.columns}\t{browser.verdict_text}\tredirect\t{client.country}"
             f"\t{browser.columns}\t{_kept(referrer) if referrer else ''}\t{landed}\t{client.ip_prefix}\n"
         )
-        touch = f"{now_ms:013d} {click_id} {prepared.touched}" if browser.verdict is Verdict.HUMAN else ""
+        touch = f"{now_ms:013d} {click_id} {prepared.touched}" if browser.is_human else ""
         line = ClickLine(shard_of(visitor_id), row, visitor_id, touch, known is None)
         head = (
             f"location: {location}\r\nx-lasttouch: {result}\r\n"
@@ -214,7 +229,7 @@ def read_browser(text: str) -> Browser:
     read = read_user_agent(text)
     verdict = Verdict.BOT if read.is_bot else Verdict.HUMAN
     columns = "\t".join(tsv_text(cell) for cell in (read.device, read.browser, read.os, text))
-    return Browser(verdict, verdict.value, "bot" if read.is_bot else "counted", columns)
+    return Browser(verdict, verdict.value, "bot" if read.is_bot else "counted", columns, not read.is_bot)
 
 
 def _kept(referrer: bytes) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -20,18 +19,19 @@ log = logging.getLogger(__name__)
 
 
 class Pending:
-    """A request whose click is being written: as much of uvicorn's request-response cycle as its protocol looks at."""
+    """A connection's request whose click is being written: as much of uvicorn's request-response cycle as its protocol
+    looks at. One serves all such requests of a connection, for they come one after another."""
 
-    __slots__ = ("answer", "disconnected", "keep_alive", "more_body", "respond", "response_complete")
+    __slots__ = ("disconnected", "headers", "keep_alive", "more_body", "response_complete", "result")
     body = b""
 
-    def __init__(self, answer: Answer, keep_alive: bool, respond: Callable[[Pending, bool], None]) -> None:
-        self.answer = answer
-        self.keep_alive = keep_alive
-        self.respond = respond
+    def __init__(self) -> None:
+        self.headers = b""
+        self.result = ""
+        self.keep_alive = True
         self.more_body = False
         self.disconnected = False
-        self.response_complete = False
+        self.response_complete = True
 
     @property
     def message_event(self) -> Pending:
@@ -40,32 +40,46 @@ class Pending:
     def set(self) -> None:
         """Nobody waits for more of the request."""
 
-    def finish(self, is_durable: bool) -> None:
-        """The click is durable, or nobody could keep it."""
-        self.response_complete = True
-        self.respond(self, is_durable)
-
 
 class FastProtocol(BoundedHttpProtocol):
     """A connection. The app's `lane` is there once it has started."""
 
     _lane: FastLane | None = None
     _client: Client | None = None
+    _between_requests = True
+    _data = b""
     _head = b""
     _head_of: object = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._pending = Pending()
         self._lane = getattr(self.app, "lane", None)
         if self._lane is not None:
             self._client = self._lane.client(self.client[0] if self.client else "", self.scheme or "http")
 
+    def data_received(self, data: bytes) -> None:
+        if self._between_requests and self._client is not None and self._is_free():
+            answer = self._again(data)
+            if answer is not None:
+                self._unset_keepalive_if_required()
+                self._await_click(answer, keep_alive=True)
+                return
+            self._data = data
+        super().data_received(data)
+        self._data = b""
+
     def on_message_begin(self) -> None:
         # As the base class does, but without the scope, which only the app needs.
+        self._between_requests = False
         self._reads_head = True
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
+
+    def on_message_complete(self) -> None:
+        self._between_requests = True
+        super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         answer = self._answer()
@@ -73,28 +87,47 @@ class FastProtocol(BoundedHttpProtocol):
             self._go_to_the_app()
             return
         self._head_is_read()
-        self.cycle = pending = Pending(answer, self.parser.should_keep_alive(), self._respond)  # type: ignore[assignment]
-        self._lane.journal.put(answer.line, pending.finish)  # type: ignore[union-attr]
+        self._await_click(answer, self.parser.should_keep_alive())
+
+    def _is_free(self) -> bool:
+        """Whether no request is under way on this connection, and its answers are read."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
+
+    def _again(self, data: bytes) -> Answer | None:
+        """The answer to a request whose head was seen before."""
+        try:
+            return self._lane.answer_again(data, self._client)  # type: ignore[union-attr, arg-type]
+        except Exception:
+            log.exception("the fast lane failed; the request is parsed")
+            return None
 
     def _answer(self) -> Answer | None:
         """The lane's answer, if this is a request for it and no other is under way on this connection."""
-        lane, cycle, parser = self._lane, self.cycle, self.parser
+        lane, parser = self._lane, self.parser
         if (
             lane is None
-            or (cycle is not None and not cycle.response_complete)
+            or not self._is_free()
             or parser.get_method() != b"GET"
             or parser.get_http_version() != "1.1"
             or parser.should_upgrade()
-            or self.flow.write_paused
         ):
             return None
         try:
             peer = self.client[0] if self.client else ""
-            return lane.answer(self.url, self.headers, self._client, peer, self.scheme or "http")
+            data = self._data if parser.should_keep_alive() else b""
+            return lane.answer(self.url, self.headers, self._client, peer, self.scheme or "http", data)
         except Exception:
             log.exception("the fast lane failed; the request goes the ordinary way")
             lane.metrics.redirect_errors.add()
             return None
+
+    def _await_click(self, answer: Answer, keep_alive: bool) -> None:
+        """Answer once the click is durable, or nobody could keep it."""
+        self.cycle = pending = self._pending  # type: ignore[assignment]
+        pending.headers, _, pending.result = answer
+        pending.keep_alive = keep_alive
+        pending.response_complete = False
+        self._lane.journal.put(answer.line, self._respond)  # type: ignore[union-attr]
 
     def _go_to_the_app(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -103,8 +136,10 @@ class FastProtocol(BoundedHttpProtocol):
         self.headers.extend(headers)  # the list that the scope holds
         super().on_headers_complete()
 
-    def _respond(self, pending: Pending, is_durable: bool) -> None:
-        headers, result = pending.answer.headers, pending.answer.result
+    def _respond(self, is_durable: bool) -> None:
+        pending = self._pending
+        pending.response_complete = True
+        headers, result = pending.headers, pending.result
         if not is_durable and result == "counted":
             result = "not-recorded"
             headers = headers.replace(b"x-lasttouch: counted\r\n", b"x-lasttouch: not-recorded\r\n", 1)

@@ -89,9 +89,14 @@ def located(landing: Landing, passed: Sequence[str], campaign: str = "", stamps:
     return f"{landing.base}{query}{'#' if landing.fragment else ''}{landing.fragment}"
 
 
+def is_clean_query(raw: bytes) -> bool:
+    """Whether a query string may stand in a header as it is."""
+    return _CLEAN_QUERY.fullmatch(raw) is not None
+
+
 def read_query(raw: bytes) -> str:
     """A query string as ASCII that may stand in a header; other bytes are percent-encoded."""
-    if _CLEAN_QUERY.fullmatch(raw):
+    if is_clean_query(raw):
         return raw.decode("ascii")
     return quote(raw, safe=_URL_CHARACTERS)
 

@@ -138,6 +138,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
+    _waiting_since_s: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -145,7 +146,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
-        self._unset_keepalive_if_required()
+        super()._unset_keepalive_if_required()
         if self._running is not None:
             # uvicorn tells only the newest of pipelined requests; the one under way would write to a closed connection.
             self._running.disconnected = True
@@ -178,7 +179,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._refuse(_HEAD_TOO_LONG)
             elif self._head_timer is None and not self.transport.is_closing():
                 self._head_timer = self.loop.call_later(self.head_seconds, self._head_is_late)
-        elif not self._is_answering() and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+        elif not self._is_answering() and self._waiting_since_s is None and not self.transport.is_closing():
             # Empty lines, or the rest of a body that nobody wanted.
             self._wait_for_a_request()
 
@@ -193,8 +194,41 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
+    # One timer a connection serves all waits between its requests, for making one anew each time costs as much as a
+    # tenth of a redirect: where it finds that the wait has begun later, it sleeps on.
+
     def _wait_for_a_request(self) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._waiting_since_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._wake_after(self.timeout_keep_alive)
+
+    def _wake_after(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._waiting_since_s = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._waiting_since_s is None:
+            return  # a request is under way; its answer begins the next wait
+        left_s = self._waiting_since_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._wake_after(left_s)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def on_response_complete(self) -> None:
+        # As the base class does, but for the timer.
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        else:
+            self._wait_for_a_request()
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:

@@ -28,6 +28,7 @@ MAX_COOKIE_HEADER = 16_384
 
 _VERSION = 1
 _MAC_BYTES = 12
+_VERSION_BYTE = bytes([_VERSION])
 _BODY = struct.Struct(">B16sI")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _STAMP = re.compile(r"[A-Za-z0-9_-]{44}", re.ASCII)
@@ -52,10 +53,25 @@ def visitor_cookie(visitor_id: str, program: Program, is_https: bool) -> str:
 
 def make_stamp(secret: bytes, visitor_id: str, now_ms: int) -> str:
     """A stamp for a visitor (a UUID's canonical text), valid for STAMP_HOURS from `now_ms`."""
-    expires_s = now_ms // 1000 + STAMP_HOURS * 3600
-    body = _BODY.pack(_VERSION, bytes.fromhex(visitor_id.replace("-", "")), expires_s)
-    stamp = binascii.b2a_base64(body + _mac(secret, body), newline=False)
-    return stamp.translate(_URL_SAFE).decode("ascii")
+    return StampMaker(secret)(visitor_id, now_ms)
+
+
+class StampMaker:
+    """Makes many stamps with one secret: `make(visitor_id, now_ms)`."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._mac = _keyed(secret)
+        self._second = -1
+        self._expiry = b""
+
+    def __call__(self, visitor_id: str, now_ms: int) -> str:
+        if now_ms // 1000 != self._second:
+            self._second = now_ms // 1000
+            self._expiry = (self._second + STAMP_HOURS * 3600).to_bytes(4, "big")
+        body = _VERSION_BYTE + bytes.fromhex(visitor_id.replace("-", "")) + self._expiry
+        mac = self._mac.copy()  # taking the key in anew would cost as much as the rest of a stamp
+        mac.update(body)
+        return binascii.b2a_base64(body + mac.digest(), newline=False).translate(_URL_SAFE).decode("ascii")
 
 
 def read_stamp(secret: bytes, text: str, now_ms: int) -> str | None:
@@ -100,7 +116,7 @@ def _cookie_values(cookie_header: str, name: str) -> list[str]:
 
 
 def _mac(secret: bytes, body: bytes) -> bytes:
-    state = _keyed(secret).copy()  # taking the key in anew would cost as much as the rest of a stamp
+    state = _keyed(secret).copy()
     state.update(body)
     return state.digest()
 

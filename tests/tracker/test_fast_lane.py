@@ -22,6 +22,7 @@ from tracker import fast_lane, redis_keys
 from tracker.click_intake import ClickIntake
 from tracker.fast_lane import REMEMBERED_BYTES, Browser, FastLane, read_browser
 from tracker.fast_protocol import FastProtocol
+from tracker.heads import REMEMBERED_HEAD_BYTES, Heads
 from tracker.journal import Journal
 from tracker.links import Links
 from tracker.metrics import Metrics
@@ -54,13 +55,19 @@ class App:
 
 
 class CountingLane(FastLane):
-    """Counts what it takes, so that a test can see that it is taken at all."""
+    """Counts what it takes, and what of it was not even parsed, so that a test can see that it is taken at all."""
 
-    taken = 0
+    taken = unparsed = 0
 
     def answer(self, *arguments: Any) -> Any:
         answer = super().answer(*arguments)
         self.taken += answer is not None
+        return answer
+
+    def answer_again(self, *arguments: Any) -> Any:
+        answer = super().answer_again(*arguments)
+        self.taken += answer is not None
+        self.unparsed += answer is not None
         return answer
 
 
@@ -117,7 +124,9 @@ async def exchange(port: int, sent: bytes, answers: int) -> bytes:
             for _ in range(answers):
                 received += await reader.readuntil(b"\r\n\r\n")
             if b"connection: close" in received:
-                assert await reader.read() == b""
+                rest = await reader.read()
+                assert not rest or received.startswith(b"HTTP/1.1 400"), "an answer without a body"
+                received += rest
     except asyncio.IncompleteReadError as error:
         received += error.partial + b"<closed>"
     writer.close()
@@ -198,6 +207,32 @@ UNUSUAL = [
 ]
 
 
+ODD_HEADS = [
+    get("/a/W-1", f"cookie: lt_vid={VISITOR}"),
+    get("/a/W-1", f"COOKIE: lt_vid={VISITOR}", "referer:https://no.blank.example/"),
+    get("/a/W-1", f"Cookie:  lt_vid={VISITOR}  "),
+    get("/a/W-1", "Cookie: a\tb; x"),
+    get("/a/W-1", "Cookie: "),
+    get("/a/W-1", "Referer: "),
+    get("/a/W-1", "Cookie: a=é"),
+    get("/a/W-1", "Referer: https://x.example/ with blanks"),
+    get("/a/W-1", "Cookie: a=b", "Cookie: c=d"),
+    get("/a/W-1", "Cookie: lt_optout=1; a=b"),
+    get("/a/W-1", "Cookie: a=b", "cookie: lt_optout=1"),
+    get("/a/W-1 x"),
+    get("/a/W-1?a b"),
+    get("/a/W-1?a=é"),
+    get("/a/W-1?to=/é"),
+    b"GET /a/W-1 HTTP/1.1\r\nCookie: lt_vid=" + VISITOR.encode() + b"\r\nHost: go.example\r\n\r\n",
+    b"GET /a/W-1 HTTP/1.1\r\nHost: go.example\r\nReferer: https://b.example/\r\nCookie: x=y\r\n\r\n",
+    b"GET /a/W-1 HTTP/1.1\r\nHost: go.example\r\nCookie: x=y\r\nReferer: https://b.example/\r\n\r\n",
+    b"GET  /a/W-1 HTTP/1.1\r\nHost: go.example\r\n\r\n",
+    b"\r\nGET /a/W-1 HTTP/1.1\r\nHost: go.example\r\n\r\n",
+    b"get /a/W-1 HTTP/1.1\r\nHost: go.example\r\n\r\n",
+]
+"""Heads that a hurried reader would take for another: each is answered as the parser reads it."""
+
+
 async def both(
     empty_redis_url: str, tmp_path: Path, sent: Sequence[tuple[bytes, int]], proxies: Sequence[str] = ()
 ) -> tuple[list[bytes], list[bytes], int]:
@@ -229,6 +264,52 @@ async def test_usual_requests_are_taken_and_answered_alike(empty_redis_url: str,
 async def test_unusual_requests_go_the_ordinary_way(empty_redis_url: str, tmp_path: Path) -> None:
     _, _, taken = await both(empty_redis_url, tmp_path, [(request, 1) for request in UNUSUAL])
     assert taken == 0
+
+
+async def test_heads_that_were_seen_before_are_answered_alike(empty_redis_url: str, tmp_path: Path) -> None:
+    """Whatever comes first, the same head comes again on a connection of its own, then with other cookies."""
+    requests = [*USUAL, *UNUSUAL, *ODD_HEADS]
+    random.Random(11).shuffle(requests)
+    again = [(request, 1) for request in requests * 3]
+    await both(empty_redis_url, tmp_path, again)
+    async with server(empty_redis_url, tmp_path, FastProtocol) as (port, app):
+        for request in [*USUAL, *USUAL]:
+            await exchange(port, request, 1)
+        assert app.lane.unparsed > len(USUAL)
+        seen = app.lane.unparsed
+        for request in UNUSUAL:
+            await exchange(port, request, 1)
+        assert app.lane.unparsed == seen
+
+
+async def test_a_known_head_in_pieces_or_behind_a_body_is_parsed(empty_redis_url: str, tmp_path: Path) -> None:
+    """A head is known again only where a request begins, and only when it came as a whole and alone."""
+    usual, with_body = USUAL[0], get("/a/W-1", f"Content-Length: {len(USUAL[0])}") + USUAL[0]
+    await both(empty_redis_url, tmp_path, [(usual, 1), (usual * 2, 2), (with_body, 1), (with_body + usual, 2)])
+    async with server(empty_redis_url, tmp_path, FastProtocol) as (port, app):
+        await exchange(port, usual, 1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for pieces in ([usual[:30], usual[30:]], [usual[:-2], usual[-2:]], [with_body[: -len(usual)], usual]):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await exchange(port, get("/health"), 1)  # so that the pieces are read one after another
+            assert b"302" in await reader.readuntil(b"\r\n\r\n")
+        assert app.lane.unparsed == 0
+        writer.write(usual)
+        assert b"302" in await reader.readuntil(b"\r\n\r\n")
+        assert app.lane.unparsed == 1
+        writer.close()
+
+
+async def test_the_heads_of_a_flood_are_bounded(empty_redis_url: str, tmp_path: Path) -> None:
+    async with server(empty_redis_url, tmp_path, FastProtocol) as (port, app):
+        await exchange(port, get("/a/W-1", "X-Padding: " + "x" * REMEMBERED_HEAD_BYTES), 1)
+        assert len(app.lane._heads) == 0
+        heads = Heads[int](room=10)
+        for number in range(100):
+            heads.learn(get("/a/W-1", f"X-Number: {number}"), None, None, number)
+        assert 10 <= len(heads) <= 20
 
 
 async def test_behind_a_trusted_proxy(empty_redis_url: str, tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""Request heads that were parsed before, so that the same bytes need no second parsing.
+
+Many visitors' requests differ only in their first line, their cookies and where they come from: the rest of the head is
+the browser's, word for word. What is remembered here was parsed as a whole by the server's HTTP parser; a head is known
+again only by equal bytes, once its `Cookie` and `Referer` lines are taken out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Generic, NamedTuple, TypeVar
+
+from tracker.remembered import Remembered
+
+T = TypeVar("T")
+
+REMEMBERED_HEADS = 2_000
+# Browsers' heads are shorter; whoever sends longer ones could fill the memory.
+REMEMBERED_HEAD_BYTES = 2048
+
+_VERSION = b" HTTP/1.1\r\n"
+_METHOD = b"GET "
+_COOKIE, _REFERRER = b"\r\nCookie: ", b"\r\nReferer: "
+_END = b"\r\n\r\n"
+# A header's value that any parser reads as it stands.
+_PLAIN_VALUE = re.compile(rb"[!-~](?:[ -~]*[!-~])?")
+
+
+class Request(NamedTuple, Generic[T]):
+    """A GET as it was sent: `url` unread, `cookie` and `referrer` as the headers say them, and what is known of the
+    rest of the head."""
+
+    url: bytes
+    cookie: bytes | None
+    referrer: bytes | None
+    known: T
+
+
+class Heads(Generic[T]):
+    """What was made of heads, by their bytes."""
+
+    def __init__(self, room: int = REMEMBERED_HEADS) -> None:
+        self._known: Remembered[T] = Remembered(room)
+
+    def read(self, data: bytes) -> Request[T] | None:
+        """One whole GET with a known head; None for anything else, which is then for the parser.
+
+        The URL is as it stands between method and version: it is for the caller to know it.
+        """
+        first, _, head = data.partition(_VERSION)
+        known = self._known.get(head)
+        cookie = referrer = None
+        if known is None:
+            cookie, referrer, head = _taken_apart(head)
+            if cookie is None and referrer is None:
+                return None
+            known = self._known.get(head)
+            if known is None or not _is_plain(cookie) or not _is_plain(referrer):
+                return None
+        if first[:4] != _METHOD:
+            return None
+        return Request(first[4:], cookie, referrer, known)
+
+    def learn(self, data: bytes, cookie: bytes | None, referrer: bytes | None, known: T) -> None:
+        """Remember what was made of a head: `data` begins with a GET that was parsed, without a body, on a connection
+        that stays. `cookie` and `referrer` are the values that the parser found; there must be no second ones."""
+        head = data.partition(_VERSION)[2]
+        # Nothing may follow that the parser took for something else.
+        if head.find(_END) != len(head) - len(_END) or len(head) > 2 * REMEMBERED_HEAD_BYTES:
+            return
+        found_cookie, found_referrer, head = _taken_apart(head)
+        if (found_cookie, found_referrer) == (cookie, referrer) and len(head) <= REMEMBERED_HEAD_BYTES:
+            self._known.keep(head, known, ())
+
+    def __len__(self) -> int:
+        return len(self._known.keys())
+
+
+def _taken_apart(head: bytes) -> tuple[bytes | None, bytes | None, bytes]:
+    """The first Cookie and Referer of a head, in the spelling of browsers, and the head without them."""
+    cookie = referrer = None
+    at = head.find(_COOKIE)
+    if at >= 0:
+        end = head.find(b"\r\n", at + len(_COOKIE))
+        cookie, head = head[at + len(_COOKIE) : end], head[:at] + head[end:]
+    at = head.find(_REFERRER)
+    if at >= 0:
+        end = head.find(b"\r\n", at + len(_REFERRER))
+        referrer, head = head[at + len(_REFERRER) : end], head[:at] + head[end:]
+    return cookie, referrer, head
+
+
+def _is_plain(value: bytes | None) -> bool:
+    return value is None or _PLAIN_VALUE.fullmatch(value) is not None
