@@ -17,7 +17,7 @@ import struct
 from functools import lru_cache
 from hashlib import blake2b
 
-from tracker.ids import is_uuid
+from tracker.ids import NIL_UUID, is_uuid
 from tracker.program import Program
 
 COOKIE = "lt_vid"
@@ -31,6 +31,8 @@ _MAC_BYTES = 12
 _VERSION_BYTE = bytes([_VERSION])
 _BODY = struct.Struct(">B16sI")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
+# Our cookie as browsers send it.
+_USUAL_COOKIE = re.compile(rf"(?:\A|; ){COOKIE}=([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})(?=;|\Z)")
 _STAMP = re.compile(r"[A-Za-z0-9_-]{44}", re.ASCII)
 
 
@@ -38,6 +40,9 @@ def cookie_visitor(cookie_header: str) -> str | None:
     """The visitor id in a `Cookie` header: the first `lt_vid` that is a canonical UUID, else None."""
     if COOKIE not in cookie_header:
         return None
+    usual = _USUAL_COOKIE.search(cookie_header, 0, MAX_COOKIE_HEADER)
+    if usual is not None and cookie_header.count(COOKIE) == 1 and usual[1] != NIL_UUID:
+        return usual[1]
     for value in _cookie_values(cookie_header, COOKIE):
         if is_uuid(value):
             return value
