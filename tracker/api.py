@@ -24,6 +24,9 @@ from tracker.tokens import Token, Tokens
 
 MAX_BODY_BYTES = 65_536
 BODY_SECONDS = 10.0
+# How long a call waits for Redis before it is a 503, all its commands together. What Redis did by then is unknown; the
+# same call again gets the first answer or does it.
+REDIS_SECONDS = 2.0
 
 CALLS = {
     "/v1/partners": "partner",
@@ -62,7 +65,8 @@ class ConversionsApi:
         self.journal.require_room()
         document = parse_json(await read_limited(request, MAX_BODY_BYTES))
         body = read_body(CALLS[request.url.path], document, Reading(self.program, self.now_ms()))
-        accepted = await self.intake.accept(body)
+        async with asyncio.timeout(REDIS_SECONDS):
+            accepted = await self.intake.accept(body)
         answer: dict[str, Any] = dict(accepted.answer)
         if body.ignored:
             answer["ignored"] = list(body.ignored)
@@ -83,10 +87,12 @@ class ConversionsApi:
 
     async def pipeline(self, request: Request) -> Response:
         await self._authorize(request)
-        return JSONResponse((await read_pipeline(self.redis, self.settings)).document())
+        async with asyncio.timeout(REDIS_SECONDS):
+            return JSONResponse((await read_pipeline(self.redis, self.settings)).document())
 
     async def _authorize(self, request: Request) -> Token:
-        token = await self.tokens.verify(bearer(request))
+        async with asyncio.timeout(REDIS_SECONDS):
+            token = await self.tokens.verify(bearer(request))
         if token is None:
             raise Unauthorized("send the admin token or a service token as `Authorization: Bearer …`")
         if token.scope not in ("admin", "service"):

@@ -6,6 +6,7 @@ a link.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
@@ -14,12 +15,14 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from tracker.api import CALLS, ConversionsApi
+from tracker.api import CALLS, REDIS_SECONDS, ConversionsApi
 from tracker.click_intake import ClickIntake
 from tracker.data_folder import DataFolder
 from tracker.directory import Directory
@@ -47,7 +50,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 FIXED_PATHS = frozenset(
     {"/touch", "/health/live", "/health/ready", "/metrics", "/robots.txt", "/favicon.ico", "/linker.js"}
 )
-API_SECONDS = 3.0  # how long a conversion waits for Redis before it is a 503
 
 
 def now_ms() -> int:
@@ -90,9 +92,11 @@ class TrackerApp:
         directory_redis = Redis.from_url(settings.effective_redis_url, retry=Retry(NoBackoff(), 0))
         api_redis = Redis.from_url(
             settings.effective_redis_url,
-            socket_timeout=API_SECONDS,
+            socket_timeout=REDIS_SECONDS,
             socket_connect_timeout=1.0,
-            retry=Retry(NoBackoff(), 1),
+            # Once more on a new connection where the old one was cut, or leads to a Redis that is a replica by now.
+            retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),
+            retry_on_error=[ReadOnlyError],
         )
         secret = await load_secret(api_redis, settings.data)
         admin_token, _ = DataFolder(settings.data).admin_token(settings)
@@ -155,7 +159,8 @@ class TrackerApp:
         full. A worker that is not ready still redirects."""
         if not self._links.loaded.is_set():
             raise Unavailable("the directory is not loaded yet", retry_after_seconds=1)
-        await self._api_redis.ping()
+        async with asyncio.timeout(REDIS_SECONDS):
+            await self._api_redis.ping()
         self._journal.require_room()
         return JSONResponse({"status": "ready"})
 

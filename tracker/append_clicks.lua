@@ -6,7 +6,8 @@
 -- in ms since 1970.
 --
 -- A line of touches is a mark, the visitor's shard, the visitor's id and the touch line: `*7<id, 36><touch line>`. The
--- mark is `*` for a visitor whose id was made for this very click, so that nothing can be stored under it, else `-`.
+-- mark is `*` for a visitor whose id was made for this very click, so that nothing is stored under it, else `-`. Only a
+-- write that was held up on its way may come after the visitor's next click; then it is merged like any other.
 -- A touch line is `<ms, 13 digits> <click id, 36> <partner> <product> <campaign>`; a visitor's lines are kept newest
 -- first, at most eight, joined by line feeds (docs/architecture.md, Touches). The same click is kept once.
 --
@@ -59,9 +60,7 @@ redis.call('HINCRBY', KEYS[3], 'accepted', ARGV[1])
 local window_ms = tonumber(ARGV[3])
 for mark, shard, visitor, touch in string.gmatch(ARGV[5], LINE) do
   local key = '{c' .. shard .. '}:touch:' .. visitor
-  if mark == '*' then
-    redis.call('SET', key, touch, 'PXAT', ARGV[6])
-  else
+  if mark ~= '*' or not redis.call('SET', key, touch, 'PXAT', ARGV[6], 'NX') then
     keep(key, touch, window_ms)
   end
 end

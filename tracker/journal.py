@@ -6,6 +6,10 @@ with all that has gathered by then, and while Redis is known to be away everythi
 while as many clicks wait for ClickHouse as may (journal_bound.py). In the background Redis is probed, and the spool is
 delivered.
 
+A visitor waits for both stores together no longer than CLICK_SECONDS. Who is sent on before the disk has answered hears
+that nothing is promised, but the click is not given up: its write goes on, or it joins the next. A click is lost only
+where the disk refuses as well, or has been so slow that QUEUED_CLICKS wait for it.
+
 A write that timed out may have reached Redis all the same. It is spooled nevertheless: a repeated click is harmless,
 for the loader drops repeated ids and touches keep one line per click.
 """
@@ -18,6 +22,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from redis.exceptions import NoScriptError, RedisError
@@ -36,18 +41,23 @@ from tracker.journal_bound import (
 )
 from tracker.metrics import Metrics
 from tracker.redis_pipe import RedisPipe, Reply, packed
-from tracker.spool import Segment, Spool, SpoolFull
+from tracker.spool import Spool, SpoolFull
 
-# A visitor waits at most for one write to Redis and one to disk, or for two to disk: under a quarter of a second while
-# the disk syncs within a tenth. A slower disk gets a little longer before a click counts as not recorded.
-WRITE_SECONDS = 0.15
-SPOOL_SECONDS = 0.25
+# How long a visitor waits for their click to be kept. Redis gets two thirds of it and the disk the rest; the disk gets
+# all of it while Redis is known to be away. With PATIENCE_SECONDS a visitor is sent on within 225 ms.
+CLICK_SECONDS = 0.2
+# How often those who wait for the disk are looked after.
+PATIENCE_SECONDS = 0.025
 # Imports and deliveries have nobody waiting at a browser.
-BULK_SECONDS = 10.0
+BULK_SECONDS = 3.0
 BATCH_CLICKS = 500
-# More clicks than this waiting means that neither store keeps up; the next ones are refused.
+# More clicks than this waiting means that neither store keeps up; the next ones are refused. As many again may wait
+# whose visitors were sent on.
 QUEUED_CLICKS = 10_000
+# How often Redis is probed while it is away, and how long a probe may take. A Redis that is too slow for visitors but
+# not for a probe is there for deliveries.
 PROBE_SECONDS = 0.25
+PROBE_LIMIT_SECONDS = 1.0
 DELIVER_SECONDS = 1.0
 
 _SCRIPT = (Path(__file__).parent / "append_clicks.lua").read_bytes()
@@ -81,7 +91,7 @@ class Journal:
         window_ms: int,
         now_ms: Callable[[], int],
         metrics: Metrics,
-        write_seconds: float = WRITE_SECONDS,
+        click_seconds: float = CLICK_SECONDS,
         bound: JournalBound = DEFAULT_BOUND,
     ) -> None:
         self._bound = bound
@@ -94,19 +104,30 @@ class Journal:
         self._window_ms = window_ms
         self._now_ms = now_ms
         self._metrics = metrics
-        self._write_seconds = write_seconds
+        self._click_seconds = click_seconds
         self._queue: list[Waiting] = []
+        # When the queue's first click came: those after it are taken to have waited as long.
+        self._queue_since_s = 0.0
+        # Clicks of visitors who were sent on; they wait for the next write.
+        self._unawaited: list[ClickLine] = []
         self._idle = asyncio.Event()
         self._idle.set()
         self._rescue: asyncio.Task[None] | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        # One thread, so that a segment is released after the last thing that was done with it.
+        self._delivery = ThreadPoolExecutor(1, thread_name_prefix="delivery")
         metrics.gauge(
             "lasttouch_spool_bytes", "Size of the spool folder, which all workers of a machine share.", spool.size_bytes
         )
+        metrics.gauge(
+            "lasttouch_spool_torn_bytes", "What of it could not be read and is kept as `….torn`.", spool.torn_bytes
+        )
         metrics.gauge("lasttouch_spool_limit_bytes", "What the spool may take.", lambda: spool.limit_bytes)
         self.redis_is_away = False
-        """Whether the last write to Redis failed or was refused; then clicks go to the spool until a probe succeeds."""
+        """Whether the last write to Redis failed or was refused; then clicks go to the spool until a probe succeeds in
+        a time that visitors can wait for."""
+        self._redis_takes_writes = True
         self.is_full = False
         """Whether Redis refuses because as many clicks wait as may, as far as is known here."""
         self.waiting_clicks = 0
@@ -123,18 +144,21 @@ class Journal:
 
     async def start(self) -> None:
         """Begin to probe Redis and to deliver the spool, what dead processes left in it included."""
-        self._watching = asyncio.create_task(self._watch(), name="deliver the spool")
+        self._background = [
+            asyncio.create_task(self._look_again_and_again(), name="probe Redis"),
+            asyncio.create_task(self._deliver_again_and_again(), name="deliver the spool"),
+        ]
 
     async def close(self) -> None:
         """Write what has gathered and stop. What is in the spool stays there for the next process."""
         await self._idle.wait()
-        # Again and again: in Python 3.11 a cancellation may get lost in redis-py (`asyncio.wait_for` swallows it).
-        while self._watching is not None and not self._watching.done():
-            self._watching.cancel()
-            await asyncio.wait([self._watching], timeout=0.05)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         self._pipe.close()
         self._bulk_pipe.close()
         self._probe_pipe.close()
+        await asyncio.to_thread(self._delivery.shutdown)
         await asyncio.to_thread(self._disk.shutdown)
         await asyncio.to_thread(self._spool.rotate)
 
@@ -142,16 +166,21 @@ class Journal:
         """Append a click. `answer` is called with True once it is durable, in Redis or on disk; with False when neither
         takes it."""
         if len(self._queue) >= QUEUED_CLICKS:
-            self._metrics.journal_failures.add("queue full")
+            self._metrics.lost_clicks.add("queue full")
             answer(False)
             return
+        if not self._queue:
+            self._queue_since_s = time.monotonic()
         self._queue.append((line, answer))
         if self._idle.is_set():
             self._idle.clear()
             asyncio.get_running_loop().call_soon(self._write_next)
 
-    def append(self, click: Clicked) -> Awaitable[bool]:
-        """Append a click and wait: whether it is durable."""
+    def append(self, click: Clicked, came_s: float | None = None) -> Awaitable[bool]:
+        """Append a click and wait: whether it is durable.
+
+        `came_s` is when its visitor came, as time.monotonic() says, where they have waited for something else before.
+        """
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
         def answer(is_durable: bool) -> None:
@@ -159,6 +188,8 @@ class Journal:
                 future.set_result(is_durable)
 
         self.put(click_line(click), answer)
+        if came_s is not None:
+            self._queue_since_s = min(self._queue_since_s, came_s)
         return future
 
     async def append_many(self, clicks: Sequence[Clicked]) -> None:
@@ -185,14 +216,16 @@ class Journal:
     def _write_next(self) -> None:
         """Begin to write what has gathered. One batch is under way at a time; everybody gets an answer, once."""
         batch, self._queue = self._queue[:BATCH_CLICKS], self._queue[BATCH_CLICKS:]
+        if self._unawaited:
+            batch += self._take_unawaited(BATCH_CLICKS - len(batch))
         if not batch:
             self._idle.set()
         elif self.redis_is_away or not self._pipe.is_open:
-            self._write_otherwise(batch, None)
+            self._write_otherwise(batch, self._queue_since_s, None)
         else:
-            self._write_to_redis(batch)
+            self._write_to_redis(batch, self._queue_since_s)
 
-    def _write_to_redis(self, batch: list[Waiting]) -> None:
+    def _write_to_redis(self, batch: list[Waiting], since_s: float) -> None:
         """The usual way: one call on the open connection, without a task."""
         began_s = time.perf_counter()
 
@@ -200,65 +233,91 @@ class Journal:
             limit.cancel()
             refusal = answers if isinstance(answers, RedisError) else answers[0]
             if isinstance(refusal, RedisError):
-                self._write_otherwise(batch, refusal)
+                self._write_otherwise(batch, since_s, refusal)
                 return
             self._count_write(len(batch), time.perf_counter() - began_s)
             _answer(batch, True)
             self._write_next()
 
         # Whoever does not answer in time loses the connection, and `replied` hears of that.
-        limit = asyncio.get_running_loop().call_later(self._write_seconds, self._pipe.close)
+        limit = asyncio.get_running_loop().call_later(self._patience_with_redis_s(since_s), self._pipe.close)
         try:
             command = self._command([line for line, _ in batch], _BY_SHA)
             self._pipe.send([command], replied)
         except Exception as error:
             limit.cancel()
-            self._write_otherwise(batch, error)
+            self._write_otherwise(batch, since_s, error)
 
-    def _write_otherwise(self, batch: list[Waiting], error: Exception | None) -> None:
+    def _patience_with_redis_s(self, since_s: float) -> float:
+        """How long a write to Redis may take, for clicks of which the first came at `since_s`."""
+        third_s = self._click_seconds / 3
+        return max(third_s, since_s + 2 * third_s - time.monotonic())
+
+    def _write_otherwise(self, batch: list[Waiting], since_s: float, error: Exception | None) -> None:
         """What the usual way could not write is written in a task of its own."""
-        writing = self._write_in_steps(batch, error)
+        writing = self._write_in_steps(batch, since_s, error)
         self._rescue = asyncio.get_running_loop().create_task(writing, name="write clicks")
 
-    async def _write_in_steps(self, batch: list[Waiting], error: Exception | None) -> None:
+    async def _write_in_steps(self, batch: list[Waiting], since_s: float, error: Exception | None) -> None:
         try:
             if isinstance(error, _REFUSALS) and not isinstance(error, NoScriptError):
-                self._count_refusal(len(batch), error)
-                self.redis_is_away = True
-            await self._write_batch(batch)
+                self._take_refusal(self._pipe, len(batch), error)
+                self.redis_is_away, self._redis_takes_writes = True, False
+            await self._write_batch(batch, since_s)
         except Exception:
             log.exception("a batch of %d clicks failed", len(batch))
-            self._metrics.journal_failures.add("error", amount=len(batch))
+            self._metrics.lost_clicks.add("error", amount=len(batch))
         _answer(batch, False)
         self._write_next()
 
-    async def _write_batch(self, batch: list[Waiting]) -> None:
+    async def _write_batch(self, batch: list[Waiting], since_s: float) -> None:
         """Write a batch and answer, which empties it. Who came meanwhile may join it on the way to the disk."""
         if not self.redis_is_away:
-            self.redis_is_away = not await self._to_redis(self._pipe, [line for line, _ in batch], self._write_seconds)
-            if not self.redis_is_away:
+            lines = [line for line, _ in batch]
+            if await self._to_redis(self._pipe, lines, self._patience_with_redis_s(since_s)):
                 _answer(batch, True)
                 return
+            self.redis_is_away, self._redis_takes_writes = True, False
         # Those who came meanwhile need not wait for Redis's silence as well.
         late, self._queue = self._queue, []
-        batch += late
-        if await self._to_spool([line for line, _ in batch]):
-            _answer(batch, True)
+        batch += late + self._take_unawaited(QUEUED_CLICKS)
+        await self._to_spool(batch, since_s)
 
-    async def _to_spool(self, lines: Sequence[ClickLine]) -> bool:
-        """Keep clicks on disk. False when that failed or took too long to wait for."""
+    async def _to_spool(self, batch: list[Waiting], since_s: float) -> None:
+        """Keep a batch on disk, however long that takes; meanwhile send on all who have waited long enough."""
+        lines = [line for line, _ in batch]
         writing = asyncio.get_running_loop().run_in_executor(self._disk, self._spool.append, lines)
+        while not (await asyncio.wait([writing], timeout=PATIENCE_SECONDS))[0]:
+            now_s = time.monotonic()
+            if now_s >= since_s + self._click_seconds:
+                _answer(batch, False)
+            if self._queue and now_s >= self._queue_since_s + self._click_seconds:
+                self._send_on()
         try:
-            await asyncio.wait_for(asyncio.shield(writing), SPOOL_SECONDS)
-        except OSError as error:  # TimeoutError and SpoolFull included
+            writing.result()
+        except OSError as error:
             reason = "spool full" if isinstance(error, SpoolFull) else "spool"
-            self._metrics.journal_failures.add(reason, amount=len(lines))
-            log.error("%d clicks could not be kept on disk: %r", len(lines), error)
-            # Where it was only slow, it may still succeed; its late outcome is nobody's surprise.
-            writing.add_done_callback(_read_outcome)
-            return False
+            self._metrics.lost_clicks.add(reason, amount=len(lines))
+            log.error("%d clicks could not be kept on disk and are lost: %r", len(lines), error)
+            _answer(batch, False)
+            return
         self._metrics.spooled_clicks.add(amount=len(lines))
-        return True
+        _answer(batch, True)
+
+    def _send_on(self) -> None:
+        """Answer all who wait in the queue; their clicks wait on, as many as there is room for."""
+        waiting, self._queue = self._queue, []
+        room = QUEUED_CLICKS - len(self._unawaited)
+        self._unawaited += [line for line, _ in waiting[:room]]
+        if lost := len(waiting[room:]):
+            self._metrics.lost_clicks.add("disk too slow", amount=lost)
+            log.error("%d clicks are lost: Redis is away and the disk does not keep up", lost)
+        _answer(waiting, False)
+
+    def _take_unawaited(self, room: int) -> list[Waiting]:
+        """Clicks of visitors who were sent on, to be written with others."""
+        taken, self._unawaited = self._unawaited[:room], self._unawaited[room:]
+        return [(line, _nobody) for line in taken]
 
     async def _to_redis(self, pipe: RedisPipe, lines: Sequence[ClickLine], limit_seconds: float) -> bool:
         """Append clicks in one call. Whether Redis has acknowledged them."""
@@ -271,7 +330,7 @@ class Journal:
             if isinstance(answer, RedisError):
                 raise answer
         except _REFUSALS as error:
-            self._count_refusal(len(lines), error)
+            self._take_refusal(pipe, len(lines), error)
             return False
         self._count_write(len(lines), time.perf_counter() - began_s)
         return True
@@ -283,7 +342,7 @@ class Journal:
         self._metrics.journal_write_seconds.observe(seconds)
         self._metrics.journal_batch_clicks.observe(clicks)
 
-    def _count_refusal(self, clicks: int, error: Exception) -> None:
+    def _take_refusal(self, pipe: RedisPipe, clicks: int, error: Exception) -> None:
         """Count and tell why Redis did not take clicks."""
         if is_full_refusal(error):
             self._metrics.journal_failures.add("journal full", amount=clicks)
@@ -291,6 +350,7 @@ class Journal:
             return
         self._metrics.journal_failures.add(type(error).__name__, amount=clicks)
         log.warning("Redis did not take %d clicks: %s", clicks, error or type(error).__name__)
+        pipe.close()  # it may be another Redis that answers to the address now
 
     def _divert(self, waiting: str) -> None:
         """Let clicks go to the disk, for the journal is full."""
@@ -298,61 +358,81 @@ class Journal:
             log.warning("the journal is full (%s): clicks go to the disk until ClickHouse has caught up", waiting)
         self.is_full = self.redis_is_away = True
 
-    async def _watch(self) -> None:
-        """Look how Redis fares; while it takes clicks, deliver what waits on disk."""
+    async def _look_again_and_again(self) -> None:
         while True:
             try:
                 await self._look()
-                if not self.redis_is_away:
-                    await self._deliver()
             except Exception:
-                # Whatever it was, the next round may fare better, and without rounds the spool would fill up.
-                log.exception("the spool could not be delivered")
+                # Whatever it was, the next look may fare better, and without looks Redis would be away for ever.
+                log.exception("Redis could not be looked at")
             await asyncio.sleep(PROBE_SECONDS if self.redis_is_away else DELIVER_SECONDS)
+
+    async def _deliver_again_and_again(self) -> None:
+        while True:
+            try:
+                await self._deliver()
+            except Exception:
+                # The same here: without rounds the spool would fill up.
+                log.exception("the spool could not be delivered")
+            await asyncio.sleep(DELIVER_SECONDS)
 
     async def _look(self) -> None:
         """Learn whether Redis takes clicks (again), and how many wait in it."""
+        began_s = time.perf_counter()
         found = await self._probe(_PROBE)
+        took_s = time.perf_counter() - began_s
+        self._redis_takes_writes = found is not None
         if found is None:
-            return  # what the writes have found stands
+            return  # for visitors, what their writes have found stands
         accepted, loaded, is_full = found
         self.waiting_clicks = max(0, accepted - loaded)
         if is_full and (self.waiting_clicks > self._bound.opens_at_clicks or await self._probe([_OPEN]) is None):
             self._divert(f"{self.waiting_clicks} clicks wait")
+            self._redis_takes_writes = False
+            return
+        self.is_full = False
+        if self.redis_is_away and took_s > self._click_seconds / 3:
             return
         if self.redis_is_away:
             log.info("Redis takes clicks again; %d wait in it", self.waiting_clicks)
-        self.is_full = self.redis_is_away = False
+        self.redis_is_away = False
 
     async def _probe(self, commands: Sequence[bytes]) -> list[int] | None:
         """The answers to commands that write; None where Redis takes no writes: it may answer a PING and still be out
         of memory, read-only or loading."""
         try:
-            async with asyncio.timeout(self._write_seconds):
+            async with asyncio.timeout(PROBE_LIMIT_SECONDS):
                 answers = await self._probe_pipe.call(commands)
         except _REFUSALS:
             return None
         numbers = [answer for answer in answers if isinstance(answer, int)]
-        return numbers if len(numbers) == len(answers) else None
+        if len(numbers) < len(answers):
+            self._probe_pipe.close()
+            return None
+        return numbers
 
     async def _deliver(self) -> None:
         """Bring every segment that nobody holds to Redis, until one is refused."""
-        await asyncio.to_thread(self._spool.rotate)
-        while (segment := await asyncio.to_thread(self._spool.claim)) is not None:
+        if not self._redis_takes_writes:
+            return
+        on_disk = partial(asyncio.get_running_loop().run_in_executor, self._delivery)
+        await on_disk(self._spool.rotate)
+        broken: set[Path] = set()
+        while (segment := await on_disk(self._spool.claim, broken)) is not None:
             try:
-                if not await self._deliver_segment(segment):
-                    return
+                while records := await on_disk(segment.next_records):
+                    lines = [line for record in records for line in record.lines]
+                    if not await self._to_redis(self._bulk_pipe, lines, BULK_SECONDS):
+                        return
+                    self._metrics.delivered_clicks.add(amount=len(lines))
+                    await on_disk(segment.mark_delivered, records)
+                await on_disk(segment.remove)
+            except OSError as error:
+                # The others must not wait for it. It is tried again in the next round.
+                log.error("%s could not be delivered: %r", segment.path, error)
+                broken.add(segment.path)
             finally:
-                segment.release()
-
-    async def _deliver_segment(self, segment: Segment) -> bool:
-        while (record := await asyncio.to_thread(segment.next_record)) is not None:
-            if not await self._to_redis(self._bulk_pipe, record.lines, BULK_SECONDS):
-                return False
-            segment.mark_delivered(record)
-            self._metrics.delivered_clicks.add(amount=len(record.lines))
-        await asyncio.to_thread(segment.remove)
-        return True
+                self._delivery.submit(segment.release)
 
 
 def script_arguments(lines: Sequence[ClickLine], limit_clicks: int, window_ms: int, now_ms: int) -> list[bytes]:
@@ -394,6 +474,5 @@ def _answer(batch: list[Waiting], is_durable: bool) -> None:
             log.exception("an answer could not be given")
 
 
-def _read_outcome(writing: asyncio.Future[None]) -> None:
-    if not writing.cancelled() and writing.exception() is not None:
-        log.error("the spool failed late: %r", writing.exception())
+def _nobody(is_durable: bool) -> None:
+    """Takes the answer of a click whose visitor was sent on."""

@@ -30,7 +30,8 @@ FOLLOW_MS = 1000
 # A call that takes longer is given up with its connection.
 CALL_SECONDS = 10.0
 RETRY_SECONDS = 0.5
-# A visitor waits for a look-up, so it is short; and when many unknown ids come at once, most are refused unasked.
+# A visitor waits for look-ups, so they are short, of a link and its partner together; and when many unknown ids come at
+# once, most are refused unasked.
 LOOK_UP_SECONDS = 0.15
 LOOK_UPS_AT_ONCE = 32
 # While Redis does not answer, nobody waits for it in vain.
@@ -110,18 +111,23 @@ class Links:
         """The link of a code, asked of Redis where memory does not know it. Never raises."""
         return self._links.get(code) or await self._look_up("link", redis_keys.LINKS, code, self._keep_link)
 
-    async def look_up_partner(self, partner_id: str) -> Standing | None:
-        """A partner's standing, asked of Redis where memory does not know it. Never raises."""
-        known = self._partners.get(partner_id)
-        return known or await self._look_up("partner", redis_keys.PARTNERS, partner_id, self._keep_partner)
+    async def look_up_partner(self, partner_id: str, waited_s: float = 0.0) -> Standing | None:
+        """A partner's standing, asked of Redis where memory does not know it. Never raises.
 
-    async def _look_up(self, kind: str, hash_key: str, key: str, keep: Callable[[str, bytes | None], T]) -> T | None:
+        `waited_s` is how long the visitor has waited for another look-up before.
+        """
+        known = self._partners.get(partner_id)
+        return known or await self._look_up("partner", redis_keys.PARTNERS, partner_id, self._keep_partner, waited_s)
+
+    async def _look_up(
+        self, kind: str, hash_key: str, key: str, keep: Callable[[str, bytes | None], T], waited_s: float = 0.0
+    ) -> T | None:
         now_s = self._monotonic_s()
         if now_s < self._silent_until_s or self._look_ups >= LOOK_UPS_AT_ONCE:
             return None
         self._look_ups += 1
         try:
-            async with asyncio.timeout(self._look_up_seconds):
+            async with asyncio.timeout(self._look_up_seconds - waited_s):
                 value = await cast("Awaitable[bytes | None]", self._redis.hget(hash_key, key))
             return keep(key, value) if value is not None else None
         except (RedisError, OSError, TimeoutError) as error:

@@ -104,13 +104,18 @@ class Metrics:
         self.journal_write_seconds = Histogram(
             "lasttouch_journal_write_seconds",
             "How long a write to Redis took.",
-            (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15),
+            (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2),
         )
         self.journal_failures = Counter(
             "lasttouch_journal_failures_total", "Writes that Redis did not take, by the kind of refusal.", ("reason",)
         )
         self.spooled_clicks = Counter(
             "lasttouch_spooled_clicks_total", "Clicks kept on disk because Redis did not take them."
+        )
+        self.lost_clicks = Counter(
+            "lasttouch_lost_clicks_total",
+            "Clicks that neither Redis nor the disk took. None of them was answered `counted`.",
+            ("reason",),
         )
         self.delivered_clicks = Counter("lasttouch_spool_delivered_clicks_total", "Clicks brought from disk to Redis.")
         self.conversions = Counter(
@@ -123,6 +128,7 @@ class Metrics:
             self.journal_write_seconds,
             self.journal_failures,
             self.spooled_clicks,
+            self.lost_clicks,
             self.delivered_clicks,
             self.conversions,
         ]

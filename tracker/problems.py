@@ -43,7 +43,8 @@ async def on_problem(request: Request, error: Exception) -> Response:
 
 async def on_unavailable(request: Request, error: Exception) -> Response:
     """A store that does not answer: 503, and when to try again. The inside goes to the log, not to the caller."""
-    detail, seconds = "A store does not answer. Nothing was recorded; try again.", RETRY_AFTER_SECONDS
+    # Nobody knows how far it came; ids make it the same whether it is the first time or the second.
+    detail, seconds = "A store does not answer. Send the same again: it counts once.", RETRY_AFTER_SECONDS
     if isinstance(error, Unavailable):
         detail, seconds = error.detail, error.retry_after_seconds
     logger.warning("503 on %s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)

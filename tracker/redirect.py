@@ -9,6 +9,7 @@ home page.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -228,29 +229,31 @@ class RedirectApp:
         await _respond(send, 302, headers)
 
     async def _follow(self, scope: Scope) -> Decision:
-        """Parse, find, decide and record."""
+        """Parse, find, decide and record, all within the time that a visitor may wait (journal.py)."""
+        came_s = time.monotonic()
         peer = scope.get("client")
         headers = read_headers(scope["headers"])
         client = read_client(peer[0] if peer else "", scope["scheme"], headers, self._in.trusted_proxies)
         view = View(scope["method"], read_query(scope["query_string"]), headers, client)
-        target = await self._find(scope["path"])
+        target = await self._find(scope["path"], came_s)
         now_ms = self._in.now_ms()
         click_id = new_time_ordered_id(now_ms, self._in.random_bytes)
         fresh = Fresh(now_ms, click_id, new_visitor_id(self._in.random_bytes))
         decision = decide(view, target, self._in.program, self._in.secret, fresh)
         if decision.click is not None:
-            is_durable = await self._in.journal.append(decision.click)
+            is_durable = await self._in.journal.append(decision.click, came_s)
             if not is_durable and decision.result == "counted":
                 decision = decision._replace(result="not-recorded")
         self._in.metrics.clicks.add("redirect", decision.result)
         return decision
 
-    async def _find(self, path: str) -> Target:
+    async def _find(self, path: str, came_s: float) -> Target:
         """What a path leads to; ids that memory does not know are looked up."""
         asked = read_path(path, self._in.program)
         link = await self._in.links.look_up_link(asked.code) if asked.code else None
         partner_id = link.partner_id if link else asked.partner_id
-        standing = await self._in.links.look_up_partner(partner_id) if partner_id else None
+        waited_s = time.monotonic() - came_s
+        standing = await self._in.links.look_up_partner(partner_id, waited_s) if partner_id else None
         return target_of(asked, link, standing, self._in.program)
 
 

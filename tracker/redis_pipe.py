@@ -35,15 +35,13 @@ def packed(command: Iterable[bytes]) -> bytes:
     return b"".join(pieces)
 
 
-class RedisPipe(asyncio.Protocol):
-    """A connection that is made when it is needed, and dropped whenever something is wrong with it."""
+class RedisPipe:
+    """A way to Redis: a connection that is made when it is needed, and dropped whenever something is wrong with it."""
 
     def __init__(self, url: str, connect_seconds: float = 1.0) -> None:
         self._url = url
         self._connect_seconds = connect_seconds
-        self._transport: asyncio.Transport | None = None
-        self._waiting: deque[tuple[Replied, int, list[Reply]]] = deque()
-        self._unread = b""
+        self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
 
     async def call(self, commands: Sequence[bytes]) -> list[Reply]:
@@ -52,37 +50,56 @@ class RedisPipe(asyncio.Protocol):
         Raises RedisError when there is no connection or it breaks, and then what Redis did is unknown. A caller who
         stops waiting (a time limit) drops the connection, for its late answers would be taken for others'.
         """
-        if self._transport is None:
+        if not self.is_open:
             async with self._connecting:
-                if self._transport is None:
-                    await self._connect()
+                if not self.is_open:
+                    self._connection = await connect(self._url, self._connect_seconds)
+        connection = self._connection
+        if connection is None:
+            raise RedisConnectionError("the connection to Redis was closed")
         try:
-            return await self._sent(commands)
+            return await connection.sent(commands)
         except asyncio.CancelledError:
-            self.close()
+            connection.close()
             raise
 
     @property
     def is_open(self) -> bool:
         """Whether there is a connection, as far as we know."""
-        return self._transport is not None
+        return self._connection is not None and not self._connection.is_lost
 
     def send(self, commands: Sequence[bytes], replied: Replied) -> None:
         """Send packed commands on an open connection; `replied` is called once, when their answers are there or the
         connection is gone. Raises RedisError when there is none. To stop waiting, `close`."""
-        if self._transport is None:
+        if self._connection is None:
+            raise RedisConnectionError("there is no connection to Redis")
+        self._connection.send(commands, replied)
+
+    def close(self) -> None:
+        """Drop the connection. Who still waits is told so."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class Connection(asyncio.Protocol):
+    """One connection, from its making to its loss. Another one has another object: they cannot disturb each other."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[tuple[Replied, int, list[Reply]]] = deque()
+        self._unread = b""
+        self.is_lost = False
+
+    def send(self, commands: Sequence[bytes], replied: Replied) -> None:
+        """See RedisPipe.send."""
+        if self._transport is None or self.is_lost:
             raise RedisConnectionError("there is no connection to Redis")
         self._transport.write(b"".join(commands) if len(commands) > 1 else commands[0])
         self._waiting.append((replied, len(commands), []))
 
-    def close(self) -> None:
-        """Drop the connection. Who still waits is told so."""
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.abort()
-        self._fail(RedisConnectionError("the connection to Redis was closed"))
-
-    def _sent(self, commands: Sequence[bytes]) -> asyncio.Future[list[Reply]]:
+    def sent(self, commands: Sequence[bytes]) -> asyncio.Future[list[Reply]]:
+        """Send packed commands; the future has their answers."""
         future: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
 
         def replied(answers: list[Reply] | RedisError) -> None:
@@ -96,33 +113,22 @@ class RedisPipe(asyncio.Protocol):
         self.send(commands, replied)
         return future
 
-    async def _connect(self) -> None:
-        loop = asyncio.get_running_loop()
-        parts = urlsplit(self._url)
-        try:
-            async with asyncio.timeout(self._connect_seconds):
-                if parts.scheme == "unix":
-                    await loop.create_unix_connection(lambda: self, parts.path)
-                else:
-                    tls = ssl.create_default_context() if parts.scheme == "rediss" else None
-                    host, port = parts.hostname or "localhost", parts.port or 6379
-                    await loop.create_connection(lambda: self, host, port, ssl=tls)
-                if greeting := handshake(self._url):
-                    for answer in await self._sent(greeting):
-                        if isinstance(answer, RedisError):
-                            raise answer
-        except (OSError, TimeoutError, RedisError) as error:
-            self.close()
-            raise RedisConnectionError(f"cannot connect to Redis: {error or type(error).__name__}") from None
+    def close(self) -> None:
+        """Drop the connection. Who still waits is told so."""
+        self.is_lost = True
+        if self._transport is not None:
+            self._transport.abort()
+        self._fail(RedisConnectionError("the connection to Redis was closed"))
 
     # -- asyncio.Protocol ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._unread = b""
+        if self.is_lost:  # whoever wanted it has stopped waiting
+            self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
+        self.is_lost = True
         self._fail(RedisConnectionError(f"the connection to Redis was lost: {error or 'closed by Redis'}"))
 
     def data_received(self, data: bytes) -> None:
@@ -144,6 +150,32 @@ class RedisPipe(asyncio.Protocol):
         while self._waiting:
             replied, _, _ = self._waiting.popleft()
             replied(error)
+
+
+async def connect(url: str, limit_seconds: float) -> Connection:
+    """A connection that has said what a new one must say first. Raises RedisError; no half-made one stays behind."""
+    loop = asyncio.get_running_loop()
+    parts = urlsplit(url)
+    connection = Connection()
+    try:
+        async with asyncio.timeout(limit_seconds):
+            if parts.scheme == "unix":
+                await loop.create_unix_connection(lambda: connection, parts.path)
+            else:
+                tls = ssl.create_default_context() if parts.scheme == "rediss" else None
+                host, port = parts.hostname or "localhost", parts.port or 6379
+                await loop.create_connection(lambda: connection, host, port, ssl=tls)
+            if greeting := handshake(url):
+                for answer in await connection.sent(greeting):
+                    if isinstance(answer, RedisError):
+                        raise answer
+    except (OSError, TimeoutError, RedisError) as error:
+        connection.close()
+        raise RedisConnectionError(f"cannot connect to Redis: {error or type(error).__name__}") from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def read_reply(line: bytes) -> Reply:

@@ -5,8 +5,9 @@ gone, and whoever delivers next may claim the segment. A segment is a row of rec
 
     payload bytes (4) · CRC-32 (4) · clicks (4) · delivered (1) · payload: JSON {"columns": […], "lines": [[…], …]}
 
-A record that a crash cut off was never acknowledged to anybody: reading ends before it. Bytes that cannot be read are
-kept beside the segment as `….torn`.
+A record that a crash cut off was never acknowledged to anybody. It is passed over, and so is one that was damaged on
+the disk: the records after it are found by how their payload begins. Bytes that cannot be read are kept beside the
+segment as `….torn`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import fcntl
 import json
 import logging
 import os
+import secrets
 import struct
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,9 +38,14 @@ RECORD_CLICKS = 500
 SPARE_BYTES = 256 << 10
 # No record is longer; a header that says otherwise is broken.
 MAX_RECORD_BYTES = 16 << 20
+# What is looked through at once for the next record after a damaged one.
+SEARCH_BYTES = 1 << 20
 
 _HEADER = struct.Struct(">IIIB")
 _DELIVERED_AT = _HEADER.size - 1
+# The checksum does not cover this mark, so it is one that no single flipped bit makes.
+_DELIVERED = 0xB6
+_PAYLOAD_START = b'{"columns":'
 log = logging.getLogger(__name__)
 
 
@@ -54,47 +61,96 @@ class Record:
     lines: list[ClickLine]
 
 
-class Segment:
-    """A claimed segment: nobody else writes or delivers it until it is released."""
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A record as it is on disk, and its mark."""
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    delivered: int
+    payload: bytes
+
+
+class Segment:
+    """A claimed segment: nobody else writes or delivers it until it is released. Its methods raise OSError."""
+
+    def __init__(self, path: Path, file: BinaryIO, unmarked: dict[Path, set[int]]) -> None:
         self.path = path
         self._file = file
         self._offset = 0
+        self._unreadable: list[tuple[int, int]] = []
+        self._unmarked = unmarked
 
-    def next_record(self) -> Record | None:
-        """The next record that was not delivered yet; None at the end, and before the first that cannot be read."""
-        while (frame := _read_frame(self._file, self._offset)) is not None:
-            offset, (header, payload) = self._offset, frame
-            length, crc, clicks, delivered = header
-            if zlib.crc32(payload, clicks) != crc:
-                return None
-            try:
-                record = None if delivered else Record(offset, lines_of(payload))
-            except (ValueError, KeyError, TypeError) as error:
-                log.error("%s: the record at byte %d cannot be understood: %r", self.path, offset, error)
-                return None
-            self._offset = offset + _HEADER.size + length
-            if record is not None:
-                return record
-        return None
+    def next_records(self) -> list[Record]:
+        """The next records that were not delivered yet, until they hold RECORD_CLICKS clicks; none at the end."""
+        records: list[Record] = []
+        clicks = 0
+        while clicks < RECORD_CLICKS and (record := self._next_record()) is not None:
+            records.append(record)
+            clicks += len(record.lines)
+        return records
 
-    def mark_delivered(self, record: Record) -> None:
-        """Remember that a record reached Redis, so that it is neither counted nor sent again."""
-        os.pwrite(self._file.fileno(), b"\x01", record.offset + _DELIVERED_AT)
+    def mark_delivered(self, records: Sequence[Record]) -> None:
+        """Remember that records reached Redis, so that they are neither counted nor sent again.
+
+        Where the disk takes no marks any more, this process remembers; after a restart they are sent again, which is
+        harmless.
+        """
+        offsets = [record.offset for record in records]
+        try:
+            for offset in offsets:
+                os.pwrite(self._file.fileno(), bytes([_DELIVERED]), offset + _DELIVERED_AT)
+        except OSError as error:
+            log.error("%s: delivered records cannot be marked: %s", self.path, error)
+            self._unmarked.setdefault(self.path, set()).update(offsets)
 
     def remove(self) -> None:
         """Give the room back, after every record was delivered. What could not be read is kept as `….torn`."""
-        self._file.seek(self._offset)
-        if rest := self._file.read():
+        size = os.fstat(self._file.fileno()).st_size
+        pieces = [*self._unreadable, (self._offset, size)]
+        if rest := b"".join(os.pread(self._file.fileno(), end - begin, begin) for begin, end in pieces):
             torn = self.path.with_suffix(".torn")
             torn.write_bytes(rest)
-            log.warning("%s: its last %d bytes, cut off or damaged, are kept as %s", self.path, len(rest), torn)
+            log.error("%s: %d bytes, cut off or damaged, are kept as %s", self.path, len(rest), torn)
         self.path.unlink(missing_ok=True)
+        self._unmarked.pop(self.path, None)
 
     def release(self) -> None:
         """Let others claim what is left of it."""
         self._file.close()
+
+    def _next_record(self) -> Record | None:
+        """The next record that was not delivered yet. What cannot be read on the way is remembered."""
+        while True:
+            offset = self._offset
+            frame = _read_frame(self._file, offset)
+            if frame is None:
+                following = self._find_frame(offset + 1)
+                if following is None:
+                    return None
+                self._unreadable.append((offset, following))
+                self._offset = following
+                continue
+            self._offset = offset + _HEADER.size + len(frame.payload)
+            if frame.delivered == _DELIVERED or offset in self._unmarked.get(self.path, ()):
+                continue
+            try:
+                return Record(offset, lines_of(frame.payload))
+            except (ValueError, KeyError, TypeError) as error:
+                log.error("%s: the record at byte %d cannot be understood: %r", self.path, offset, error)
+                self._unreadable.append((offset, self._offset))
+
+    def _find_frame(self, start: int) -> int | None:
+        """Where the first whole record at or after `start` begins."""
+        at = start
+        while len(piece := os.pread(self._file.fileno(), SEARCH_BYTES, at)) >= len(_PAYLOAD_START):
+            found = piece.find(_PAYLOAD_START)
+            if found < 0:
+                at += len(piece) - len(_PAYLOAD_START) + 1
+                continue
+            candidate = at + found - _HEADER.size
+            if candidate >= start and _read_frame(self._file, candidate) is not None:
+                return candidate
+            at += found + 1
+        return None
 
 
 class Spool:
@@ -106,7 +162,9 @@ class Spool:
         self._segment_bytes = segment_bytes
         self._file: BinaryIO | None = None
         self._has_failed = False
-        self._numbers = count(1)
+        self._path = folder
+        # Records that reached Redis but could not be marked, by segment: where they begin.
+        self._unmarked: dict[Path, set[int]] = {}
         # Appending and rotating come from different threads.
         self._lock = threading.Lock()
 
@@ -117,17 +175,9 @@ class Spool:
             self._has_failed = True  # until it has not
             if self.size_bytes() + len(frames) > self.limit_bytes:
                 raise SpoolFull(f"the spool {self.folder} holds its {self.limit_bytes} bytes")
-            if self._file is None or self._file.tell() >= self._segment_bytes:
-                self._rotate()
-                self._file = self._new_segment()
-            good = self._file.tell()
-            try:
-                _write_all(self._file, frames)
-                os.fsync(self._file.fileno())
-            except OSError:
-                # What was half written would hide all that came after it.
-                self._abandon(good)
-                raise
+            self._write(frames)
+            if not self._is_in_place():
+                self._move()
             self._has_failed = False
 
     @property
@@ -141,17 +191,22 @@ class Spool:
             self._has_failed = False  # what is written next may fare better
             self._rotate()
 
-    def claim(self) -> Segment | None:
-        """The oldest segment that nobody writes or delivers, now ours; None when there is none."""
+    def claim(self, besides: Collection[Path] = ()) -> Segment | None:
+        """The oldest segment that nobody writes or delivers, now ours; None when there is none but those `besides`."""
         for path in _segments(self.folder):
+            if path in besides:
+                continue
             try:
-                file = path.open("r+b")
+                file = _opened(path)
             except FileNotFoundError:
+                continue
+            except OSError as error:
+                log.error("%s cannot be delivered: %s", path, error)
                 continue
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                    return Segment(path, file)
+                if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                    return Segment(path, file, self._unmarked)
             except (BlockingIOError, FileNotFoundError):
                 pass
             file.close()
@@ -161,13 +216,44 @@ class Spool:
         """How much room the whole folder takes, other processes' segments included."""
         return folder_bytes(self.folder)
 
-    def _new_segment(self) -> BinaryIO:
+    def torn_bytes(self) -> int:
+        """How many bytes could not be read and were set aside."""
+        return folder_bytes(self.folder, ".torn")
+
+    def _write(self, frames: bytes) -> None:
+        """Write and sync to the open segment, or to a new one where there is none or it is full."""
+        if self._file is None or self._file.tell() >= self._segment_bytes:
+            self._rotate()
+            self._file, self._path = self._new_segment()
+        good = self._file.tell()
+        try:
+            _write_all(self._file, frames)
+            os.fsync(self._file.fileno())
+        except OSError:
+            # What was half written would hide all that came after it.
+            self._abandon(good)
+            raise
+
+    def _is_in_place(self) -> bool:
+        """Whether the open segment is where it would be delivered from: somebody may have removed the folder."""
+        assert self._file is not None
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            return False
+
+    def _move(self) -> None:
+        """Write all that the open segment holds to a new one, for this one is not where it was."""
+        assert self._file is not None
+        log.error("%s was removed while it was written; what it held is written anew", self._path)
+        with self._file as removed:
+            self._file = None
+            self._write(os.pread(removed.fileno(), os.fstat(removed.fileno()).st_size, 0))
+
+    def _new_segment(self) -> tuple[BinaryIO, Path]:
         """A new, locked segment. It gets its name when it is locked: nobody can claim it in between."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        while True:
-            path = self.folder / f"clicks-{os.getpid()}-{next(self._numbers):06d}.spool"
-            if not path.exists():
-                break
+        path = self.folder / f"clicks-{os.getpid()}-{secrets.token_hex(8)}.spool"
         unnamed = path.with_suffix(".new")
         # Unbuffered, so that a failed write leaves nothing behind that closing would try to write again.
         file = unnamed.open("w+b", buffering=0)
@@ -180,32 +266,41 @@ class Spool:
             finally:
                 os.close(folder)
         except OSError:
+            unnamed.unlink(missing_ok=True)
             file.close()
             raise
-        return file
+        return file, path
 
     def _abandon(self, good: int) -> None:
+        """Close the open segment at its last good byte; an empty one takes no room, but there may be many."""
         file, self._file = self._file, None
         if file is not None:
             try:
-                os.ftruncate(file.fileno(), good)
+                if good == 0:
+                    self._path.unlink(missing_ok=True)
+                else:
+                    os.ftruncate(file.fileno(), good)
                 file.close()
             except OSError as error:
                 log.error("a spool segment could not be mended: %s", error)
 
     def _rotate(self) -> None:
         if self._file is not None:
+            if not self._is_in_place():
+                self._move()
             self._file.close()
             self._file = None
 
 
-def folder_bytes(folder: Path) -> int:
-    """How much room a spool folder takes, whoever wrote what is in it."""
+def folder_bytes(folder: Path, suffix: str = "") -> int:
+    """How much room a spool folder's files take, whoever wrote them; those whose names end in `suffix`."""
     total = 0
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                total += entry.stat().st_size
+                if entry.name.endswith(suffix):
+                    with suppress(FileNotFoundError):
+                        total += entry.stat().st_size
     except FileNotFoundError:
         pass
     return total
@@ -224,11 +319,13 @@ def _undelivered(path: Path) -> int:
             while len(header := os.pread(file.fileno(), _HEADER.size, offset)) == _HEADER.size:
                 length, _, clicks, delivered = _HEADER.unpack(header)
                 offset += _HEADER.size + length
-                if length == 0 or offset > size:
+                if not 0 < length <= MAX_RECORD_BYTES or offset > size:
                     break
-                total += 0 if delivered else clicks
+                total += 0 if delivered == _DELIVERED else clicks
     except FileNotFoundError:
         pass
+    except OSError as error:
+        log.error("%s cannot be read: %s", path, error)
     return total
 
 
@@ -241,6 +338,16 @@ def _segments(folder: Path) -> list[Path]:
         except FileNotFoundError:
             continue
     return [path for _, path in sorted(found)]
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A segment to deliver; from a disk that has become read-only too, for that one may be about to fail."""
+    try:
+        return path.open("r+b")
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return path.open("rb")
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:
@@ -256,7 +363,8 @@ def _frame(lines: Sequence[ClickLine]) -> bytes:
     return _HEADER.pack(len(payload), zlib.crc32(payload, len(lines)), len(lines), 0) + payload
 
 
-def _read_frame(file: BinaryIO, offset: int) -> tuple[tuple[int, int, int, int], bytes] | None:
+def _read_frame(file: BinaryIO, offset: int) -> Frame | None:
+    """The frame at an offset; None where there is no whole one that its checksum is right for."""
     header = os.pread(file.fileno(), _HEADER.size, offset)
     if len(header) < _HEADER.size:
         return None
@@ -264,7 +372,8 @@ def _read_frame(file: BinaryIO, offset: int) -> tuple[tuple[int, int, int, int],
     if not 0 < length <= MAX_RECORD_BYTES:
         return None
     payload = os.pread(file.fileno(), length, offset + _HEADER.size)
-    return ((length, crc, clicks, delivered), payload) if len(payload) == length else None
+    is_whole = len(payload) == length and zlib.crc32(payload, clicks) == crc
+    return Frame(delivered, payload) if is_whole else None
 
 
 def lines_of(payload: bytes) -> list[ClickLine]:

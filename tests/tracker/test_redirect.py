@@ -267,7 +267,7 @@ async def get(
 
 @asynccontextmanager
 async def app_on(
-    url: str, spool: Path, secret: bytes = SECRET, write_seconds: float = 5.0, **options: Any
+    url: str, spool: Path, secret: bytes = SECRET, click_seconds: float = 5.0, **options: Any
 ) -> AsyncIterator[tuple[RedirectApp, Redis]]:
     """The app on Redis with one partner, who has a short link to each product, and one who is suspended."""
     link = {"partner_id": PARTNER, "product": "livechat", "campaign": "pp_spring", "landing_url": ""}
@@ -278,7 +278,7 @@ async def app_on(
         await redis.hset(redis_keys.PARTNERS, PARTNER, json.dumps(partner))
         await redis.hset(redis_keys.PARTNERS, "S-1", json.dumps({**partner, "changes": [[2, "e", "suspended"]]}))
         links, metrics = Links(redis, look_up_seconds=5.0), Metrics("1")
-        journal = Journal(url, Spool(spool), PROGRAM.window_ms, now_ms, metrics, write_seconds)
+        journal = Journal(url, Spool(spool), PROGRAM.window_ms, now_ms, metrics, click_seconds)
         await links.start()
         await journal.start()
         app = RedirectApp(ClickIntake(PROGRAM, secret, links, journal, metrics, now_ms, **options))
@@ -369,7 +369,7 @@ async def test_a_link_made_a_moment_ago_is_found_before_anyone_announced_it(
 async def test_while_redis_takes_no_writes_visitors_are_redirected_and_clicks_kept(
     empty_redis_url: str, tmp_path: Path
 ) -> None:
-    async with app_on(empty_redis_url, tmp_path, write_seconds=0.1) as (app, redis):
+    async with app_on(empty_redis_url, tmp_path, click_seconds=1.0) as (app, redis):
         await redis.client_pause(60_000, all=False)
         try:
             assert (await get(app, "/pTQxp"))[1]["x-lasttouch"] == "counted"
@@ -382,7 +382,7 @@ async def test_while_redis_takes_no_writes_visitors_are_redirected_and_clicks_ke
 @pytest.mark.anyio
 async def test_when_the_disk_refuses_too_the_answer_says_so(empty_redis_url: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way of the spool folder")
-    async with app_on(empty_redis_url, tmp_path / "file" / "spool", write_seconds=0.1) as (app, redis):
+    async with app_on(empty_redis_url, tmp_path / "file" / "spool", click_seconds=0.1) as (app, redis):
         await redis.client_pause(60_000, all=False)
         try:
             status, headers = await get(app, "/pTQxp")

@@ -78,11 +78,11 @@ class Page:
 
 
 @asynccontextmanager
-async def page_on(url: str, spool: Path, write_seconds: float = 5.0) -> AsyncIterator[tuple[Page, Redis]]:
+async def page_on(url: str, spool: Path, click_seconds: float = 5.0) -> AsyncIterator[tuple[Page, Redis]]:
     async with Redis.from_url(url, socket_timeout=None) as redis:
         await redis.hset(redis_keys.PARTNERS, "W-1", json.dumps({"joined_at": 1, "changes": []}))
         links, metrics, program = Links(redis, look_up_seconds=5.0), Metrics("1"), Program()
-        journal = Journal(url, Spool(spool), program.window_ms, lambda: NOW_MS, metrics, write_seconds)
+        journal = Journal(url, Spool(spool), program.window_ms, lambda: NOW_MS, metrics, click_seconds)
         await links.start()
         await journal.start()
         try:
@@ -223,7 +223,7 @@ async def test_a_program_without_origin_may_call_too(empty_redis_url: str, tmp_p
 
 async def test_what_could_not_be_recorded_is_said(empty_redis_url: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way of the spool folder")
-    async with page_on(empty_redis_url, tmp_path / "file" / "spool", write_seconds=0.1) as (page, redis):
+    async with page_on(empty_redis_url, tmp_path / "file" / "spool", click_seconds=0.1) as (page, redis):
         await redis.client_pause(60_000, all=False)
         try:
             answer = await page.post(REPORT)
