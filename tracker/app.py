@@ -24,6 +24,8 @@ from starlette.routing import Route
 
 from tracker.api import CALLS, REDIS_SECONDS, ConversionsApi
 from tracker.click_intake import ClickIntake
+from tracker.client_address import Clients
+from tracker.countries import open_countries
 from tracker.data_folder import DataFolder
 from tracker.directory import Directory
 from tracker.errors import Unavailable
@@ -104,7 +106,8 @@ class TrackerApp:
         bound = settings.journal_bound
         journal = Journal(settings.effective_redis_url, spool, program.window_ms, now_ms, self._metrics, bound=bound)
         self._links = Links(directory_redis)
-        clicks = ClickIntake(program, secret, self._links, journal, self._metrics, now_ms, settings.trusted_proxies)
+        clients = Clients(settings.trusted_proxies, settings.country_header, open_countries(settings.countries))
+        clicks = ClickIntake(program, secret, self._links, journal, self._metrics, now_ms, clients)
         self._redirect = RedirectApp(clicks)
         self.lane = FastLane(clicks)
         touch = Touch(clicks)

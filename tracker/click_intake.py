@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tracker.client_address import Network
+from tracker.client_address import Clients
 from tracker.ids import RandomBytes
 from tracker.journal import Journal
 from tracker.links import Links
@@ -24,5 +24,5 @@ class ClickIntake:
     journal: Journal
     metrics: Metrics
     now_ms: Callable[[], int]
-    trusted_proxies: tuple[Network, ...] = ()
+    clients: Clients = field(default_factory=Clients)
     random_bytes: RandomBytes = os.urandom

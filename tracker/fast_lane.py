@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tracker.click_intake import ClickIntake
 from tracker.click_line import ClickLine
-from tracker.client_address import Client, read_client
+from tracker.client_address import Client
 from tracker.events import Verdict, tsv_text
 from tracker.heads import Heads
 from tracker.ids import IdMaker
@@ -99,7 +99,7 @@ class FastLane:
 
     def client(self, peer: str, scheme: str) -> Client | None:
         """Who is at the other end of a connection; None where that is for each request to say, behind a proxy."""
-        return None if self._in.trusted_proxies else read_client(peer, scheme, {}, ())
+        return None if self._in.clients.trusted else self._in.clients.read(peer, scheme, {})
 
     def answer_again(self, data: bytes, client: Client) -> Answer | None:
         """The answer to what a connection received, where it is one whole GET with a head that was seen before; None
@@ -135,7 +135,7 @@ class FastLane:
             return None
         browser = self._browser(agent or b"")
         if client is None:
-            client = read_client(peer, scheme, read_headers(headers), self._in.trusted_proxies)
+            client = self._in.clients.read(peer, scheme, read_headers(headers))
         elif data:
             self._heads.learn(data, cookie, referrer, browser)
         return self._answer(prepared, browser, query, cookie, referrer, client)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tracker.click_intake import ClickIntake
-from tracker.client_address import Client, read_client
+from tracker.client_address import COUNTRY_HEADERS, Client
 from tracker.events import Clicked, Verdict
 from tracker.ids import is_caller_id, new_time_ordered_id, new_visitor_id
 from tracker.landing import Landing, home_of, located, read_landing, read_query, split_query
@@ -38,7 +38,7 @@ HEADERS = {
     name.encode(): name
     for name in (
         "user-agent", "cookie", "referer", "sec-gpc", "dnt", "sec-purpose", "purpose", "x-purpose", "x-moz",
-        "forwarded", "x-forwarded-for", "x-forwarded-proto", "cf-ipcountry", "x-country", "origin", "content-type",
+        "forwarded", "x-forwarded-for", "x-forwarded-proto", *COUNTRY_HEADERS, "origin", "content-type",
     )
 }  # fmt: skip
 log = logging.getLogger(__name__)
@@ -233,7 +233,7 @@ class RedirectApp:
         came_s = time.monotonic()
         peer = scope.get("client")
         headers = read_headers(scope["headers"])
-        client = read_client(peer[0] if peer else "", scope["scheme"], headers, self._in.trusted_proxies)
+        client = self._in.clients.read(peer[0] if peer else "", scope["scheme"], headers)
         view = View(scope["method"], read_query(scope["query_string"]), headers, client)
         target = await self._find(scope["path"], came_s)
         now_ms = self._in.now_ms()

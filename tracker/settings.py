@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tracker.client_address import COUNTRY_HEADERS
+from tracker.countries import BUNDLED, OFF, open_countries
 from tracker.errors import SettingError
 from tracker.journal_bound import DEFAULT_BOUND, LEAST_CLICKS, JournalBound
 from tracker.spool import SPOOL_BYTES
@@ -24,6 +26,8 @@ VARIABLES: dict[str, str] = {
     "LASTTOUCH_TRACKER_URL": "public address of the tracker, used in links (default http://localhost:8000)",
     "LASTTOUCH_APP_URL": "public address of the app (default http://localhost:8001)",
     "LASTTOUCH_TRUSTED_PROXIES": "comma-separated networks whose X-Forwarded-* headers are believed",
+    "LASTTOUCH_COUNTRY_HEADER": "header in which trusted proxies name the visitor's country, such as CF-IPCountry",
+    "LASTTOUCH_COUNTRIES": "where countries come from: bundled (default), off, or the path of an MMDB file",
     "LASTTOUCH_JOURNAL_CLICKS": "how many clicks may wait in Redis for ClickHouse (default 5000000)",
     "LASTTOUCH_SPOOL_MEGABYTES": "how much disk clicks may take that Redis does not (default 1024)",
 }
@@ -45,6 +49,8 @@ class Settings:
     tracker_url: str = "http://localhost:8000"
     app_url: str = "http://localhost:8001"
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    country_header: str = ""
+    countries: str = BUNDLED
     journal_bound: JournalBound = DEFAULT_BOUND
     spool_bytes: int = SPOOL_BYTES
 
@@ -90,6 +96,8 @@ def read_settings(environ: Mapping[str, str] | None = None, data: str | None = N
         tracker_url=(_url(environ, "LASTTOUCH_TRACKER_URL", ("http", "https")) or "http://localhost:8000").rstrip("/"),
         app_url=(_url(environ, "LASTTOUCH_APP_URL", ("http", "https")) or "http://localhost:8001").rstrip("/"),
         trusted_proxies=_networks(environ),
+        country_header=_country_header(environ),
+        countries=_countries(environ),
         journal_bound=JournalBound(_whole(environ, "LASTTOUCH_JOURNAL_CLICKS", LEAST_CLICKS, DEFAULT_BOUND.clicks)),
         spool_bytes=_whole(environ, "LASTTOUCH_SPOOL_MEGABYTES", 1, SPOOL_BYTES // MEGABYTE) * MEGABYTE,
     )
@@ -128,3 +136,21 @@ def _networks(environ: Mapping[str, str]) -> tuple[ipaddress.IPv4Network | ipadd
         return tuple(ipaddress.ip_network(name, strict=False) for name in names)
     except ValueError as error:
         raise SettingError(f"LASTTOUCH_TRUSTED_PROXIES: {error}; give networks like 10.0.0.0/8,::1") from None
+
+
+def _country_header(environ: Mapping[str, str]) -> str:
+    name = environ.get("LASTTOUCH_COUNTRY_HEADER", "").strip().lower()
+    if name and name not in COUNTRY_HEADERS:
+        raise SettingError(f"LASTTOUCH_COUNTRY_HEADER={name!r} is not known; give one of {', '.join(COUNTRY_HEADERS)}")
+    if name and not environ.get("LASTTOUCH_TRUSTED_PROXIES"):
+        raise SettingError("LASTTOUCH_COUNTRY_HEADER needs LASTTOUCH_TRUSTED_PROXIES: nobody else is believed")
+    return name
+
+
+def _countries(environ: Mapping[str, str]) -> str:
+    source = environ.get("LASTTOUCH_COUNTRIES") or BUNDLED
+    if source in (BUNDLED, OFF):
+        return source
+    path = str(Path(source).expanduser().resolve())
+    open_countries(path)
+    return path

@@ -17,7 +17,6 @@ from starlette.routing import Route
 from tracker.api import read_limited
 from tracker.bodies import parse_json
 from tracker.click_intake import ClickIntake
-from tracker.client_address import read_client
 from tracker.errors import Forbidden, Invalid, Problem, Unavailable
 from tracker.ids import is_caller_id, is_uuid, new_time_ordered_id
 from tracker.landing import read_landing, read_query, split_query
@@ -67,7 +66,7 @@ class Touch:
         # The page's referrer counts, not that of the request, which is the page itself.
         headers = {**read_headers(request.scope["headers"]), "referer": reported.referrer}
         peer = request.client.host if request.client else ""
-        client = read_client(peer, request.url.scheme, headers, self._in.trusted_proxies)
+        client = self._in.clients.read(peer, request.url.scheme, headers)
         screened = screen(request.method, headers, self._in.program)
         standing = await self._in.links.look_up_partner(reported.partner_id)
         target = Target(reported.partner_id, standing, reported.product, reported.campaign)

@@ -19,6 +19,7 @@ from reports.marketing.funnel import COLUMNS, FILTERS, GROUPINGS, FunnelRequest,
 from reports.periods import Period, presets, utc_date
 from reports.room import Room
 from reports.spreadsheet import csv_answer
+from tracker.countries import BUNDLED
 from tracker.errors import BadRequest
 
 NAMES = ("date_from", "date_to", *FILTERS, "group_by", "measure")
@@ -172,4 +173,5 @@ async def _show(
         steps=total_steps,
         chart=chart,
         csv_query=urlencode(kept),
+        countries_are_bundled=room.settings.countries == BUNDLED,
     )

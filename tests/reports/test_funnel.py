@@ -118,6 +118,8 @@ def test_page(app: App) -> None:
     assert "<svg" in page.text and "Paid over time as a table" in page.text
     assert f"/marketing/funnel.csv?{query}".replace("&", "&amp;") in page.text
     assert "No clicks in this period" in app.get("/marketing/funnel?date_from=2027-01-01", cookie=cookie).text
+    assert "nro.net" not in page.text
+    assert "nro.net" in app.get("/marketing/funnel?group_by=country&date_from=2026-01-01", cookie=cookie).text
     wrong = app.get("/marketing/funnel?date_from=soon", cookie=cookie)
     assert wrong.status == 400 and "date_from: must be a date" in wrong.text
     download = app.get("/marketing/funnel.csv?date_from=2026-01-01&group_by=campaign&measure=paid", cookie=cookie)

@@ -20,6 +20,8 @@ from redis.asyncio import Redis
 
 from tracker import fast_lane, redis_keys
 from tracker.click_intake import ClickIntake
+from tracker.client_address import Clients
+from tracker.countries import BUNDLED, open_countries
 from tracker.fast_lane import REMEMBERED_BYTES, Browser, FastLane, read_browser
 from tracker.fast_protocol import FastProtocol
 from tracker.heads import REMEMBERED_HEAD_BYTES, Heads
@@ -95,9 +97,9 @@ async def server(
         )
         await links.start()
         await journal.start()
-        networks = [ip_network(name) for name in proxies]
+        clients = Clients([ip_network(name) for name in proxies], "cf-ipcountry", open_countries(BUNDLED))
         chance = lambda size: b"\x5a" * size  # noqa: E731 - always the same
-        intake = ClickIntake(PROGRAM, SECRET, links, journal, metrics, lambda: NOW_MS, tuple(networks), chance)
+        intake = ClickIntake(PROGRAM, SECRET, links, journal, metrics, lambda: NOW_MS, clients, chance)
         app = App(RedirectApp(intake), CountingLane(intake), metrics)
         listening = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
@@ -313,10 +315,32 @@ async def test_the_heads_of_a_flood_are_bounded(empty_redis_url: str, tmp_path: 
 
 
 async def test_behind_a_trusted_proxy(empty_redis_url: str, tmp_path: Path) -> None:
-    answers, kept, taken = await both(empty_redis_url, tmp_path, [(request, 1) for request in USUAL], ["127.0.0.0/8"])
-    assert taken == len(USUAL)
+    two_lines = get("/a/W-1", "X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 77.88.8.8, 127.0.0.2")
+    sent = [(request, 1) for request in (*USUAL, two_lines)]
+    answers, kept, taken = await both(empty_redis_url, tmp_path, sent, ["127.0.0.0/8"])
+    assert taken == len(sent)
     assert sum(b"; Secure" in answer for answer in answers) == 2
-    assert any(b"203.0.113.0/24" in row and b"\tPL\t" in row for row in kept)
+    for network, country in ((b"203.0.113.0/24", b"PL"), (b"77.88.8.0/24", b"RU")):
+        assert any(network in row and b"\t%b\t" % country in row for row in kept)
+    assert not any(b"6.6.6" in row for row in kept)
+
+
+@pytest.mark.parametrize("redis_is_there", [True, False], ids=["journal", "spool"])
+async def test_no_address_is_kept_whole(empty_redis_url: str, tmp_path: Path, redis_is_there: bool) -> None:
+    """Neither way keeps more of an address than its network, wherever the click goes."""
+    journal_url = "" if redis_is_there else f"unix://{tmp_path}/no.sock"
+    addresses = ("198.51.77.123", "2001:db8:77:1234:5678:9abc:def0:1234", "2002:c633:4d7b::1")
+    async with server(empty_redis_url, tmp_path / "spool", FastProtocol, ["127.0.0.0/8"], journal_url) as (port, app):
+        for address in addresses:
+            for header in (f"X-Forwarded-For: {address}", f'Forwarded: for="[{address}]:80"'):
+                await exchange(port, get("/a/W-1", header), 1)
+                await exchange(port, get("/a/W-1", header, "DNT: 1"), 1)
+        assert app.lane.taken == 2 * len(addresses)
+    async with Redis.from_url(empty_redis_url) as redis:
+        kept = b"".join(await rows(redis)) if redis_is_there else b""
+    kept += b"".join(file.read_bytes() for file in (tmp_path / "spool").rglob("*") if file.is_file())
+    assert kept.count(b"198.51.77.0/24") == 8 and kept.count(b"2001:db8:77::/48") == 4
+    assert not any(part in kept for part in (b"198.51.77.123", b"5678", b"c633", b"4d7b"))
 
 
 async def test_requests_on_one_connection_are_answered_in_order(empty_redis_url: str, tmp_path: Path) -> None:

@@ -193,4 +193,4 @@ def test_no_string_takes_long_to_read(text: str) -> None:
             started = time.thread_time()
             read_user_agent.__wrapped__((start + text)[:MAX_USER_AGENT])
             taken.append(time.thread_time() - started)
-    assert min(taken[:3]) < 0.003 and min(taken[3:6]) < 0.003 and min(taken[6:]) < 0.003
+    assert max(min(taken[:3]), min(taken[3:6]), min(taken[6:])) < 0.005
