@@ -55,7 +55,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
         opening = partial(Warehouse.open, settings.effective_clickhouse_url)
         warehouse = await _patiently("ClickHouse", lambda: asyncio.to_thread(opening))
         try:
-            await asyncio.to_thread(warehouse.migrate)
+            await _patiently("ClickHouse", lambda: asyncio.to_thread(warehouse.migrate))
             yield Stores(redis, warehouse, secret)
         finally:
             await asyncio.to_thread(warehouse.close)

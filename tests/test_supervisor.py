@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,12 @@ def test_roles_start_after_what_they_need_and_stop_in_order(tmp_path: Path) -> N
     assert log.read_text().splitlines() == ["early starts", "late starts", "late stops", "early stops"]
 
 
+def read_lines(log: Path) -> list[str]:
+    return log.read_text().splitlines() if log.exists() else []
+
+
 def until_lines(log: Path, count: int) -> None:
-    until("all have started", 10, lambda: log.exists() and len(log.read_text().splitlines()) == count)
+    until("all have started", 10, lambda: len(read_lines(log)) == count)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -58,6 +63,27 @@ def test_a_role_that_keeps_dying_ends_the_run(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(supervisor, "LONGEST_PAUSE_SECONDS", 0.01)
     with pytest.raises(RunFailed, match=r"weak ended with exit code 7; that was more than 10 times in 60 seconds"):
         asyncio.run(supervise([script("weak", "exit 7"), script("strong", "exec sleep 60")], lambda: None))
+
+
+def test_a_role_that_is_not_vital_may_keep_dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_SECONDS", 0.01)
+    log = tmp_path / "log"
+    weak = replace(script("weak", f"echo lives >> {log}; exit 7"), is_vital=False)
+
+    async def told_to_stop_late() -> None:
+        running = asyncio.create_task(supervise([weak, script("strong", "exec sleep 60")], lambda: None))
+        await asyncio.to_thread(until, "many lives", 30, lambda: len(read_lines(log)) > 2 * supervisor.MOST_RESTARTS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running
+
+    asyncio.run(told_to_stop_late())
+
+
+def test_a_role_that_is_not_vital_must_become_ready_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_SECONDS", 0.01)
+    never = Role("never", ["/bin/sh", "-c", "exit 7", "never"], stops=1, is_vital=False)
+    with pytest.raises(RunFailed, match="never ended with exit code 7"):
+        asyncio.run(supervise([never, script("strong", "exec sleep 60")], lambda: None))
 
 
 def test_a_wrong_setting_is_not_tried_again() -> None:

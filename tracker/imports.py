@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from tracker import redis_keys
 from tracker.bodies import FIELDS, Body, Reading, parse_json, read_body
-from tracker.errors import Problem
+from tracker.errors import Problem, Unavailable
 from tracker.events import Clicked
 from tracker.intake import Accepted, Intake
 from tracker.journal import Journal
@@ -72,7 +73,7 @@ class Importer:
         self._now_ms = now_ms
 
     async def run(self, chunks: AsyncIterator[bytes]) -> ImportResult:
-        """Import a stream of bytes. Raises redis.RedisError or Unavailable when Redis fails on the way: what was
+        """Import a stream of bytes. Raises Unavailable when Redis fails or the journal is full on the way: what was
         accepted until then stays, and the same import again counts it as duplicates."""
         result = ImportResult()
         batch: list[tuple[int, Body]] = []
@@ -82,10 +83,18 @@ class Importer:
             except Problem as problem:
                 result.reject(number, problem)
             if len(batch) >= BATCH_LINES:
-                await self._take(batch, result)
+                await self._take_or_stop(batch, result)
                 batch = []
-        await self._take(batch, result)
+        await self._take_or_stop(batch, result)
         return result
+
+    async def _take_or_stop(self, batch: Sequence[tuple[int, Body]], result: ImportResult) -> None:
+        try:
+            await self._take(batch, result)
+        except (RedisError, OSError, Unavailable) as error:
+            why = error if isinstance(error, Unavailable) else Unavailable("A store does not answer.")
+            detail = f"{why.detail} What this import brought until now stays: send all of it again."
+            raise Unavailable(detail, why.retry_after_seconds) from error
 
     def _read(self, raw: bytes | None) -> Body:
         if raw is None:

@@ -17,10 +17,9 @@ RETRY_AFTER_SECONDS = 10
 REFUSAL = "FULL"
 """What an error of our Lua scripts begins with where the journal is full."""
 
-JOURNAL_IS_FULL = "The journal is full until ClickHouse has loaded what waits in it. Nothing was recorded; try again."
+JOURNAL_IS_FULL = "The journal is full until ClickHouse has loaded what waits in it; try again."
 NO_ROOM_FOR_CLICKS = (
-    "The journal is full until ClickHouse has loaded what waits in it, and the disk takes no more clicks either. "
-    "Nothing was recorded; try again."
+    "The journal is full until ClickHouse has loaded what waits in it, and the disk takes no more clicks; try again."
 )
 
 

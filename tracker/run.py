@@ -123,6 +123,7 @@ def app_role(name: str, listening: socket.socket, needs: Sequence[str] = (), fla
         stop_within_seconds=40.0,
         needs=needs,
         pass_fds=(listening.fileno(),),
+        is_vital=False,
     )
 
 
@@ -224,7 +225,7 @@ class Run:
     def _example_role(self, needs: Sequence[str]) -> Role:
         running = self._where()
         command = child("example", "--tracker-url", running.tracker_url, "--app-url", running.app_url)
-        return Role(name="example", command=command, stops=0, stop_within_seconds=5.0, needs=needs)
+        return Role(name="example", command=command, stops=0, stop_within_seconds=5.0, needs=needs, is_vital=False)
 
     def _where(self) -> Running:
         host = self._wishes.host

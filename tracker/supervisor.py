@@ -1,8 +1,8 @@
 """Keeps the processes of a run alive, and ends them in the right order.
 
 A role is started once those it needs are ready. One that dies is started again, at first at once and then
-ever slower; one that keeps dying ends the run. The run ends on SIGTERM, SIGINT or SIGHUP; a second one does
-not wait for anybody.
+ever slower; one that keeps dying ends the run, unless visitors can do without it. The run ends on SIGTERM, SIGINT
+or SIGHUP; a second one does not wait for anybody.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Role:
     """One process of a run.
 
     `command` is given the option `--ready-fd N` unless `is_ready` asks from outside. `stops` orders the end of
-    the run: lower numbers are told to stop first, and the next ones only when they are gone.
+    the run: lower numbers are told to stop first, and the next ones only when they are gone. One that is not vital may
+    keep dying, once it has been ready: the others go on.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Role:
     pass_fds: Sequence[int] = ()
     is_ready: Callable[[], bool] | None = None
     why_it_died: Callable[[], str] | None = None
+    is_vital: bool = True
 
     def also_passing(self, fd: int) -> Role:
         """The same role whose process inherits `fd` too."""
@@ -189,7 +191,8 @@ class Supervisor:
         why = f": {role.why_it_died()}" if role.why_it_died else ""
         if code == WRONG_SETTING and not self._ready[role.name].is_set():
             raise RunFailed(f"{role.name} did not start{why}")
-        if len(deaths) > MOST_RESTARTS and deaths[-1] - deaths[0] < RESTARTS_WITHIN_SECONDS:
+        may_end_the_run = role.is_vital or not self._ready[role.name].is_set()
+        if may_end_the_run and len(deaths) > MOST_RESTARTS and deaths[-1] - deaths[0] < RESTARTS_WITHIN_SECONDS:
             raise RunFailed(
                 f"{role.name} {how}{why}; that was more than {MOST_RESTARTS} times "
                 f"in {RESTARTS_WITHIN_SECONDS:.0f} seconds, so everything stops"

@@ -12,12 +12,13 @@ import pytest
 import redis
 
 from attribution import service as service_module
+from attribution.audit import audit
 from attribution.client_stores import ClientStores
 from attribution.quarantine import Quarantine
 from attribution.service import AttributionService
 from attribution.warehouse import Warehouse, WarehouseUnavailable
 from tests.attribution.fact_writer import clicked, joined, paid, signed_up
-from tests.attribution.journaling import journal, journal_bytes, pipeline
+from tests.attribution.journaling import journal, journal_bytes, pipeline, room_taken
 from tracker import redis_keys
 from tracker.events import fact_row
 from tracker.program import Program
@@ -128,6 +129,36 @@ def test_clickhouse_away(
     assert service.wait_idle(PATIENCE)
     assert service.is_ready and service.last_error is None
     assert earned(warehouse) == 580
+
+
+FULL_DISK = "alter table {table:Identifier} modify setting min_free_disk_bytes_to_perform_insert = 1000000000000000"
+ROOM_AGAIN = "alter table {table:Identifier} reset setting min_free_disk_bytes_to_perform_insert"
+
+
+def test_a_full_disk_at_any_step(client: redis.Redis, warehouse: Warehouse, start: Start) -> None:
+    """ClickHouse finds too little room on its disk for a table, as it checks before it writes; then there is room."""
+    service = start()
+    cents, facts = 0, 0
+    for number, table in enumerate(("loads", "clicks", "ledger", "rounds", "bindings")):
+        assert service.wait_idle(PATIENCE)
+        warehouse.run(FULL_DISK, table=table)
+        license_id, payment_id = f"l{number}", f"p{number}"
+        journal(client, joined(f"P{number}"), clicked(number, f"P{number}", 1, visitor=number),
+                signed_up(license_id, 3, visitor=number), paid(payment_id, license_id, 2900, 4))  # fmt: skip
+        facts += 4
+        until(lambda: service.last_error is not None, f"an error of {table}")
+        assert "enough free space" in str(service.last_error), service.last_error
+        assert "ClickHouse cannot serve now" in str(service.last_error)
+        assert earned(warehouse) <= cents + 580
+        assert sum(room_taken(client)) in (0, 4), "what was not loaded waits"
+        warehouse.run(ROOM_AGAIN, table=table)
+        assert service.wait_idle(PATIENCE), service.last_error
+        cents += 580
+        assert service.is_ready and service.last_error is None
+        assert earned(warehouse) == cents, f"after {table} was full"
+        assert pipeline(client) == {"accepted": facts, "stored": facts, "duplicates": 0, "quarantined": 0, "pending": 0}
+        assert attributed(client) == facts
+    assert audit(warehouse, PROGRAM).is_clean
 
 
 def test_loads_go_on_while_rounds_fail(
