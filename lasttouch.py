@@ -101,11 +101,24 @@ def quarantine(options: Options) -> int:
 
 
 def bench(options: Options) -> int:
-    """measure, side by side in one run; JSON on the last line"""
+    """measure, side by side in one run, or break a server of its own; JSON on the last line"""
+    print(json.dumps(BENCHES[options.what](options)))
+    return 0
+
+
+def _bench_redirect(options: Options) -> dict[str, Any]:
     from loadtests.bench_redirect import bench_redirect
 
-    print(json.dumps(bench_redirect(options.rounds, options.seconds, options.connections)))
-    return 0
+    return bench_redirect(options.rounds or 5, options.seconds or 4.0, options.connections)
+
+
+def _bench_kill(options: Options) -> dict[str, Any]:
+    from loadtests.bench_kill import bench_kill
+
+    return bench_kill(options.rounds or 200, options.seconds or 3.0, options.seed, options.workers)
+
+
+BENCHES: dict[str, Callable[[Options], dict[str, Any]]] = {"redirect": _bench_redirect, "kill": _bench_kill}
 
 
 def redis(options: Options) -> int:
@@ -170,9 +183,16 @@ DEMO = Flag(
 FILE = Flag("file", {"metavar": "FILE", "help": "NDJSON, one event a line; `-` is standard input"})
 REJECTS = Flag("--rejects", {"metavar": "FILE", "help": "write every rejected line's number and reasons to FILE"})
 REPLAY = Flag("--replay", {"metavar": "ID", "nargs": "+", "help": "put these pieces back; `all` for all of them"})
-WHAT = Flag("what", {"choices": ["redirect"], "help": "`redirect`: a durable click beside an empty answer"})
-ROUNDS = Flag("--rounds", {"metavar": "N", "type": int, "default": 5, "help": "rounds that take turns (default 5)"})
-SECONDS = Flag("--seconds", {"metavar": "S", "type": float, "default": 4.0, "help": "length of each load (default 4)"})
+WHAT = Flag(
+    "what",
+    {
+        "choices": list(BENCHES),
+        "help": "`redirect`: a durable click beside an empty answer; `kill`: traffic while processes are killed",
+    },
+)
+ROUNDS = Flag("--rounds", {"metavar": "N", "type": int, "help": "rounds (default: redirect 5, kill 200)"})
+SECONDS = Flag("--seconds", {"metavar": "S", "type": float, "help": "of load (default: redirect 4, kill 3 a round)"})
+SEED = Flag("--seed", {"metavar": "N", "type": int, "help": "kill: do what a run that told this number did"})
 CONNECTIONS = Flag("--connections", {"metavar": "N", "type": int, "default": 64, "help": "connections (default 64)"})
 # How a supervisor starts its children; see tracker/supervisor.py.
 CHILD = (
@@ -205,7 +225,7 @@ COMMANDS = (
     Command("audit", audit, (DATA,)),
     Command("rebuild", rebuild, (DATA,)),
     Command("quarantine", quarantine, (DATA, REPLAY)),
-    Command("bench", bench, (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS)),
+    Command("bench", bench, (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS, SEED, WORKERS)),
     Command("redis", redis, (DATA, *CHILD), hidden=True),
     Command("example", example, (DATA, *EXAMPLE, *CHILD), hidden=True),
 )

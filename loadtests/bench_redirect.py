@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from loadtests.steady_load import steady_load
 from tracker import redis_server
@@ -66,7 +67,7 @@ class Measured:
     cpu_microseconds: list[float] = field(default_factory=list)
 
 
-def bench_redirect(rounds: int, seconds: float, connections: int) -> dict[str, object]:
+def bench_redirect(rounds: int, seconds: float, connections: int) -> dict[str, Any]:
     """Run the comparison. The answer is what is printed as JSON. Raises SettingError where it can't run here."""
     wrk = shutil.which("wrk")
     if wrk is None:

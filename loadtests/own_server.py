@@ -144,6 +144,12 @@ class Server:
             found |= more
         return {pid: commands[pid] for pid in found if pid in commands}
 
+    def kill_supervisor(self) -> None:
+        """`kill -9` of `serve` alone; its children should end by themselves."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
     def kill_all(self) -> None:
         """`kill -9` of every process at once: stopped first, so that none sees another one die."""
         assert self.process is not None

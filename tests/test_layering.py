@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "tracker": {"tracker"},
     "attribution": {"attribution", "tracker"},
     "reports": {"reports", "attribution", "tracker"},
-    "loadtests": {"loadtests", "tracker"},
+    "loadtests": {"loadtests", "attribution", "tracker"},
 }
 # Third-party package → the only places that may import it.
 SOLE_IMPORTERS = {
