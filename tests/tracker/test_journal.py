@@ -366,6 +366,21 @@ async def test_a_connection_is_used_by_nobody_before_it_has_chosen_its_database(
         assert await database_0.dbsize() == 0
 
 
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})], ids=["uvloop"])
+async def test_who_leaves_in_the_middle_of_connecting_leaves_no_dead_connection(own_redis: OwnRedis) -> None:
+    """uvloop, which the workers run on, does not say that a connection is lost when it was given up by its maker."""
+    add = packed([b"HINCRBY", b"hash", b"field", b"1"])
+    for steps in range(40):
+        pipe = RedisPipe(own_redis.url)
+        calling = asyncio.ensure_future(pipe.call([add]))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        calling.cancel()
+        await asyncio.wait([calling])
+        assert len(await pipe.call([add])) == 1
+        pipe.close()
+
+
 async def test_deliverers_at_once_deliver_every_click_once(own_redis: OwnRedis, tmp_path: Path) -> None:
     clicks = [click(number, visitor_id=f"11111111-1111-4111-8111-{number:012x}") for number in range(3_000)]
     left_behind = Spool(tmp_path, segment_bytes=20_000)
