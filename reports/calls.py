@@ -98,6 +98,15 @@ CALLS: tuple[Call, ...] = (
         "Why a commission line of yours is there, step by step.", answer=CHAIN,
     ),
     Call(
+        "GET", "/v2/partners/licenses/{license_id}/explanation", partner.license_explanation, PARTNER, "Partner",
+        "Why a license is yours, what became of its visitor's clicks, and what each payment earned you, or why nothing.",
+        answer={"license_id": "text", "reason": "text", "rule": "text", "rule_text": "text", "started_at": "time",
+                "is_blocked": "whether its commission is on hold",
+                "clicks": "list of {clicked_at, is_own, counted, refused}, newest first; null: it won",
+                "payments": "the newest, a list of {paid_at, amount_cents, earned_cents, text, came_back}; "
+                "amount_cents is null where it is not for you to see"},
+    ),
+    Call(
         "GET", "/v2/admin/partners", admin.list_partners, ADMIN, "Admin", "Partners, newest first.",
         (Parameter("search", "Part of the Partner ID, name or e-mail"), CURSOR, limit(admin.MAX_ROWS)),
         answer={"partner_id": "text", "name": "text", "email": "text", "recruiter_id": "text or null",
@@ -139,6 +148,15 @@ CALLS: tuple[Call, ...] = (
                 "origin": "text, signup or solution", "payment_origin": "text, client or partner",
                 "is_blocked": "whether its commission is on hold",
                 "candidates": "list of {click_id, clicked_at, partner_id, counted, refused}"},
+    ),
+    Call(
+        "GET", "/v2/admin/payments/{payment_id}/explanation", admin.payment_explanation, ADMIN, "Admin",
+        "What a payment earned whom on each tier, or why it earned nobody anything.",
+        answer={"payment_id": "text", "license_id": "text", "paid_at": "time", "amount_cents": "number",
+                "currency": "text", "is_blocked": "whether its commission is on hold",
+                "tiers": "list of {tier, partner_id, percent, earned_cents, withheld, text}; withheld is null "
+                "where the tier earns",
+                "money_events": "list of {kind, occurred_at, base_cents}: what commission is taken of after each (R8)"},
     ),
     Call(
         "GET", "/v2/admin/commissions", admin.list_commissions, ADMIN, "Admin",

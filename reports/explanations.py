@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 from attribution.chain import Chain, ClickStep, JoinStep, LicenseStep, PartnerStep, PaymentStep, SignupStep, Step
-from attribution.explain import LicenseExplanation, PaymentExplanation, chain, explain_payment
+from attribution.explain import LicenseExplanation, PaymentExplanation, chain, explain_license, explain_payment
 from reports.commissions import SECOND_TIER
 from reports.room import Room
+from tracker.program import percent_number
 from tracker.rfc3339 import rfc3339
 
 MAX_PAYMENTS_EXPLAINED = 12  # each takes a handful of queries; older ones are among the commission lines
@@ -41,6 +42,104 @@ def attribution_document(explained: LicenseExplanation) -> dict[str, Any]:
             for each in explained.candidates
         ],
     }
+
+
+def payment_document(explained: PaymentExplanation) -> dict[str, Any]:
+    """What a payment earned whom, or why it earned nobody anything, as the admin API shows it."""
+    payment = explained.payment
+    return {
+        "payment_id": payment.payment_id,
+        "license_id": payment.license_id,
+        "paid_at": rfc3339(payment.paid_at),
+        "amount_cents": payment.amount_cents,
+        "currency": payment.currency,
+        "is_blocked": explained.is_blocked,
+        "tiers": [
+            {
+                "tier": share.tier,
+                "partner_id": share.partner_id or None,
+                "percent": None if share.withheld else percent_number(share.percent_hundredths),
+                "earned_cents": sum(due.amount_cents for due in explained.dues if due.tier == share.tier),
+                "withheld": share.withheld or None,
+                "text": text,
+            }
+            for share, text in zip(explained.shares, explained.texts, strict=True)
+        ],
+        "money_events": [
+            {"kind": str(event.kind), "occurred_at": rfc3339(event.occurred_at), "base_cents": event.base_after_cents}
+            for event in explained.money_events
+        ],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateWords:
+    """A click of a license's visitor, as the license's partner may see it: never whose link another's was (R20)."""
+
+    clicked_at: int
+    is_own: bool
+    counted: bool
+    refused: str | None
+    """Why it did not win; None for the winner."""
+
+
+def partner_candidates(explained: LicenseExplanation) -> list[CandidateWords]:
+    """The visitor's clicks, newest first, for the partner to whom the license belongs."""
+    return [
+        CandidateWords(
+            each.clicked_at,
+            is_own := each.partner_id == explained.partner_id,
+            each.counted,
+            each.refused if is_own or each.refused is None or each.counted else "R1: it does not count",
+        )
+        for each in explained.candidates
+    ]
+
+
+async def partner_license_document(room: Room, explained: LicenseExplanation) -> dict[str, Any]:
+    """Why a license is its partner's and what each payment earned them, as they may see it (R15, R20)."""
+    payments = await license_payments(room, explained.license_id)
+    return {
+        "license_id": explained.license_id,
+        "reason": explained.reason,
+        "rule": explained.rule,
+        "rule_text": explained.rule_text,
+        "started_at": rfc3339(explained.license.started_at),
+        "is_blocked": explained.is_blocked,
+        "clicks": [
+            {
+                "clicked_at": rfc3339(each.clicked_at),
+                "is_own": each.is_own,
+                "counted": each.counted,
+                "refused": each.refused,
+            }
+            for each in partner_candidates(explained)
+        ],
+        "payments": [
+            {
+                "paid_at": rfc3339(each.paid_at),
+                "amount_cents": each.amount_cents,
+                "earned_cents": each.earned_cents,
+                "text": each.text,
+                "came_back": [
+                    {"kind": kind, "occurred_at": rfc3339(at), "earned_cents": cents}
+                    for kind, at, cents in each.came_back
+                ],
+            }
+            for each in payments
+        ],
+    }
+
+
+async def explain_own_license(room: Room, partner_id: str, license_id: str) -> LicenseExplanation | None:
+    """Why a license is whose it is, where it is this partner's; else None."""
+    found = await room.in_thread(partial(explain_license, room.warehouse, room.program, license_id))
+    return found if found is not None and found.partner_id == partner_id else None
+
+
+async def license_payment_documents(room: Room, license_id: str) -> list[dict[str, Any]]:
+    """The newest payments of a license, newest first, as administrators see them."""
+    return [payment_document(one) for one in await _explained_payments(room, license_id)]
 
 
 def step_document(step: Step) -> dict[str, Any]:
@@ -159,11 +258,15 @@ class PaymentReason:
 
 async def license_payments(room: Room, license_id: str) -> list[PaymentReason]:
     """The newest payments of a license, newest first, as its partner sees them."""
+    return [_payment_reason(one) for one in await _explained_payments(room, license_id)]
+
+
+async def _explained_payments(room: Room, license_id: str) -> list[PaymentExplanation]:
     rows = await room.rows("license_payments", license_id=license_id, most=MAX_PAYMENTS_EXPLAINED)
 
-    def explain() -> list[PaymentReason]:
+    def explain() -> list[PaymentExplanation]:
         found = (explain_payment(room.warehouse, room.program, row["payment_id"]) for row in rows)
-        return [_payment_reason(one) for one in found if one]
+        return [one for one in found if one]
 
     return await room.in_thread(explain)
 

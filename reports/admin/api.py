@@ -16,7 +16,7 @@ from attribution import explain
 from reports.access import Viewer
 from reports.admin.tokens import service_label_and_scope, token_document, token_label
 from reports.commissions import LineFilter, line_document, lines_page
-from reports.explanations import attribution_document, chain_document
+from reports.explanations import attribution_document, chain_document, payment_document
 from reports.filters import read_query
 from reports.paging import cut_page, read_cursor, read_limit
 from reports.partners import find_partner, joins_are_stored, partners_page
@@ -107,6 +107,16 @@ async def explained_license(room: Room, license_id: str) -> explain.LicenseExpla
             raise Unavailable("This license was accepted and is not attributed yet; try again in a moment.", 1)
         await anyio.sleep(ATTRIBUTION_POLL_SECONDS)
     return await room.in_thread(partial(explain.explain_license, room.warehouse, room.program, license_id))
+
+
+async def payment_explanation(room: Room, viewer: Viewer, request: Request) -> Response:
+    payment_id = request.path_params["payment_id"]
+    found = None
+    if is_caller_id(payment_id):
+        found = await room.in_thread(partial(explain.explain_payment, room.warehouse, room.program, payment_id))
+    if found is None:
+        raise NotFound(f"There is no payment {payment_id!r} that attribution has seen.")
+    return JSONResponse(payment_document(found))
 
 
 async def list_commissions(room: Room, viewer: Viewer, request: Request) -> Response:

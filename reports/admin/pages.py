@@ -14,7 +14,7 @@ from reports.access import Viewer, read_form
 from reports.admin.api import SERVICE_SCOPES, explained_license
 from reports.admin.tokens import service_label_and_scope
 from reports.commissions import LineFilter, lines_page
-from reports.explanations import attribution_document, chain_document
+from reports.explanations import attribution_document, chain_document, license_payment_documents
 from reports.filters import read_query
 from reports.health import check_stores
 from reports.paging import TOP, read_cursor
@@ -92,7 +92,11 @@ async def license(room: Room, viewer: Viewer, request: Request) -> Response:
         raise NotFound(f"There is no license {license_id!r}.")
     lines = await lines_page(room, LineFilter(license_id=license_id), TOP, ROWS_PER_PAGE)
     return await pages.show(
-        request, "admin/license.html", attribution=attribution_document(explained), lines=lines.rows
+        request,
+        "admin/license.html",
+        attribution=attribution_document(explained),
+        payments=await license_payment_documents(room, license_id),
+        lines=lines.rows,
     )
 
 

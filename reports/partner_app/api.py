@@ -1,4 +1,4 @@
-"""A partner's commission lines and their chains over the API, with R20 applied."""
+"""A partner's commission lines, their chains, and why a license earns, over the API, with R15 and R20 applied."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from starlette.responses import JSONResponse, Response
 
 from reports.access import Viewer
 from reports.commissions import LineFilter, line_document, partner_lines_page
-from reports.explanations import partner_chain
+from reports.explanations import explain_own_license, partner_chain, partner_license_document
 from reports.filters import one_of, read_query
 from reports.paging import read_cursor, read_limit
 from reports.periods import read_period
 from reports.room import Room
 from tracker.errors import NotFound
+from tracker.ids import is_caller_id
 
 MAX_ROWS = 500
 
@@ -37,3 +38,11 @@ async def commission_chain(room: Room, viewer: Viewer, request: Request) -> Resp
     if document is None:
         raise NotFound("There is no such commission line among yours.")
     return JSONResponse(document)
+
+
+async def license_explanation(room: Room, viewer: Viewer, request: Request) -> Response:
+    license_id = request.path_params["license_id"]
+    found = await explain_own_license(room, viewer.partner_id, license_id) if is_caller_id(license_id) else None
+    if found is None:
+        raise NotFound("There is no such license among yours.")
+    return JSONResponse(await partner_license_document(room, found))

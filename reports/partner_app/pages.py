@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from reports import pages
 from reports.access import Viewer
 from reports.commissions import LineFilter, partner_line, partner_lines_page
-from reports.explanations import license_payments, partner_chain
+from reports.explanations import explain_own_license, license_payments, partner_candidates, partner_chain
 from reports.filters import one_of, read_query
 from reports.paging import TOP, Page, read_cursor
 from reports.partner_app.chain_words import chain_words
@@ -87,14 +87,18 @@ async def licenses(room: Room, viewer: Viewer, request: Request) -> Response:
 
 
 async def license(room: Room, viewer: Viewer, request: Request) -> Response:
-    """Why a license earned what it did, payment by payment."""
+    """Why a license is theirs, click by click, and earned what it did, payment by payment."""
     subject = await _subject(room, viewer, request)
     partner_id, license_id = subject.partner.partner_id, request.path_params["license_id"]
     found = await partner_license(room, partner_id, license_id) if is_caller_id(license_id) else None
     if found is None:
         raise NotFound("There is no such license among yours.")
     payments = await license_payments(room, license_id)
-    return await _show(request, subject, "partner/license.html", license=found, payments=payments)
+    explained = await explain_own_license(room, partner_id, license_id)
+    candidates = partner_candidates(explained) if explained else []
+    return await _show(
+        request, subject, "partner/license.html", license=found, payments=payments, candidates=candidates
+    )
 
 
 async def commissions(room: Room, viewer: Viewer, request: Request) -> Response:

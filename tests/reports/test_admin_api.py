@@ -168,6 +168,28 @@ def test_attribution_names_every_candidate(app: App) -> None:
         assert app.get(f"/v2/admin/licenses/{unknown}/attribution", ADMIN_TOKEN).status == 404
 
 
+@pytest.mark.parametrize(
+    ("payment_id", "first", "second"),
+    [
+        ("pay1", ("P", 20, 380, None), ("Q", 5, 95, None)),
+        ("pay2", ("S", None, 0, "partner_suspended"), (None, None, 0, "no_recruiter")),
+        ("pay3", (None, None, 0, "self_referral"), (None, None, 0, "self_referral")),
+        ("pay4", ("P", None, 0, "partner_pays"), ("Q", 5, 116, None)),
+    ],
+)
+def test_a_payment_says_what_it_earned_or_why_not(app: App, payment_id: str, first: Any, second: Any) -> None:
+    found = app.admin(f"/v2/admin/payments/{payment_id}/explanation")
+    told = [
+        tuple(tier[name] for name in ("partner_id", "percent", "earned_cents", "withheld")) for tier in found["tiers"]
+    ]
+    assert told == [first, second]
+    assert all(tier["text"].startswith("R") for tier in found["tiers"])
+    assert found["money_events"][0]["base_cents"] == found["amount_cents"]
+    assert app.get("/v2/admin/payments/nope/explanation", ADMIN_TOKEN).status == 404
+    page = app.get(f"/admin/licenses/{found['license_id']}", cookie=app.sign_in(app.tokens["admin"])).text
+    assert payment_id in page and found["tiers"][0]["text"] in page
+
+
 def test_a_license_on_its_way_is_waited_for(app: App) -> None:
     app.redis.hset(redis_keys.LICENSES, mapping={"LATE": "{}", "STUCK": "{}"})
     facts = (world.click(70, "P", 30, 70), world.signup("LATE", 31, 70))

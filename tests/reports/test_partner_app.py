@@ -134,6 +134,24 @@ def test_why_a_license_earned_or_not(app: App) -> None:
     assert app.get("/partner/licenses/L2", cookie=app.sign_in(app.tokens["P"])).status == 404
 
 
+def test_a_license_tells_the_fate_of_each_click_and_not_whose_it_was(app: App) -> None:
+    text = page(app, "/partner/licenses/L2", "S").split('id="candidates"')[1]
+    assert "Yours" in text and "Won" in text
+    assert "Another partner" in text and "R2: an older click" in text and "/P" not in text
+    answer = app.get("/v2/partners/licenses/L2/explanation", app.tokens["S"])
+    assert answer.status == 200, answer.text
+    assert [(one["is_own"], one["counted"], one["refused"] is None) for one in answer.json["clicks"]] == [
+        (True, True, True), (False, True, False),
+    ]  # fmt: skip
+    payment = answer.json["payments"][0]
+    assert payment["earned_cents"] == 0 and "R11" in payment["text"] and payment["amount_cents"] is None
+    refunded = app.get("/v2/partners/licenses/L1/explanation", app.tokens["P"]).json["payments"][0]
+    assert (refunded["amount_cents"], refunded["earned_cents"]) == (2900, 380)
+    assert [one["earned_cents"] for one in refunded["came_back"]] == [-200]
+    for who, license_id in (("P", "L2"), ("P", "nope"), ("Q", "L1"), ("P", "%27")):
+        assert app.get(f"/v2/partners/licenses/{license_id}/explanation", app.tokens[who]).status == 404
+
+
 def api(app: App, query: str = "", who: str = "Q") -> list[dict[str, Any]]:
     answer = app.get(f"/v2/partners/commissions?{query}", app.tokens[who])
     assert answer.status == 200, answer.text
