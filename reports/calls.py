@@ -99,7 +99,7 @@ CALLS: tuple[Call, ...] = (
     ),
     Call(
         "GET", "/v2/partners/licenses/{license_id}/explanation", partner.license_explanation, PARTNER, "Partner",
-        "Why a license is yours, what became of its visitor's clicks, and what each payment earned you, or why nothing.",
+        "Why a license is yours, what became of its visitor's clicks, and what each payment earned you or why not.",
         answer={"license_id": "text", "reason": "text", "rule": "text", "rule_text": "text", "started_at": "time",
                 "is_blocked": "whether its commission is on hold",
                 "clicks": "list of {clicked_at, is_own, counted, refused}, newest first; null: it won",
