@@ -90,7 +90,9 @@ class KillBench:
         before = self._promises.counts()
         KillTraffic(self._server, f"{self._seed}.{self.rounds}", seed, self._promises).run(self._seconds, break_it)
         self._broke[breakage.__name__] += 1
-        waited_s = self._wait_until_settled()
+        ended_s = time.monotonic()
+        self._wait_until_settled()
+        waited_s = time.monotonic() - ended_s
         after = self._promises.counts()
         clicks, facts = (after[name] - before[name] for name in ("clicks_promised", "facts_promised"))
         self._tell(
@@ -98,37 +100,41 @@ class KillBench:
             f"all attributed after {waited_s:.1f} s"
         )
 
-    def _wait_until_settled(self) -> float:
-        """Wait until all that was accepted is attributed and the journal is empty. Raises what keeps it from that."""
-        began_s = time.monotonic()
-        while (why := self._unsettled()) is not None:
-            if time.monotonic() - began_s > ATTRIBUTED_WITHIN_SECONDS:
+    def _wait_until_settled(self) -> dict[str, Any]:
+        """Wait until all that was accepted is attributed and the journal is empty. The pipeline then.
+
+        Raises ServerBroke with what keeps it from that, and PromisesBroken where the pipeline does not add up.
+        """
+        deadline_s = time.monotonic() + ATTRIBUTED_WITHIN_SECONDS
+        while True:
+            try:
+                pipeline, waiting = self._server.pipeline(), _waiting_entries(self._server)
+                if pipeline["attributed"] and not waiting:
+                    break
+                why = f"{pipeline}, and {waiting} entries in the journal"
+            except (ServerBroke, OSError, http.client.HTTPException, RedisError) as error:
+                why = str(error)
+            if time.monotonic() > deadline_s:
                 limit = f"{ATTRIBUTED_WITHIN_SECONDS:.0f} seconds after round {self.rounds}"
                 raise ServerBroke(f"not everything is attributed {limit}: {why}\n{self._server.log_tail()}")
             time.sleep(0.05)
-        return time.monotonic() - began_s
-
-    def _unsettled(self) -> str | None:
-        """Why things are not settled yet; None when they are. Raises PromisesBroken where the sum is wrong."""
-        try:
-            pipeline, waiting = self._server.pipeline(), _waiting_entries(self._server)
-        except (ServerBroke, OSError, http.client.HTTPException, RedisError) as error:
-            return str(error)
-        if not pipeline["attributed"]:
-            return str(pipeline)
         if pipeline["accepted"] != sum(pipeline[part] for part in PARTS) or pipeline["quarantined"]:
-            raise PromisesBroken(f"round {self.rounds}: the pipeline does not add up: {pipeline}")
-        return f"the journal still holds {waiting}" if waiting else None
+            raise PromisesBroken(f"the pipeline does not add up after round {self.rounds}: {pipeline}")
+        return pipeline
 
     def _check(self, is_last: bool) -> None:
         """Audit, stop, read and compare; then go on, unless it was the last time."""
         self._audit()
+        pipeline = self._wait_until_settled()
         if is_last or self.rounds // CHECK_EVERY % 2:
             if (code := self._server.stop()) != 0:
                 raise ServerBroke(f"serve stopped with {code}\n{self._server.log_tail()}")
         else:
             self._server.kill_all()
-        broken = broken_promises(self._promises, read_stored(self._server))
+        stored = read_stored(self._server)
+        broken = broken_promises(self._promises, stored)
+        if pipeline["stored"] != stored.rows:
+            broken.append(Broken("a count is wrong", "stored", str(stored.rows), str(pipeline["stored"])))
         if broken:
             raise PromisesBroken(_table(broken))
         self._tell(f"rounds 1 to {self.rounds}: every promise was kept, and the audit is clean")

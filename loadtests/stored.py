@@ -44,6 +44,11 @@ class Stored:
     nets: Sequence[Row]
     """What the published ledger gives, per payment, tier and partner."""
 
+    @property
+    def rows(self) -> int:
+        """How many clicks and facts there are."""
+        return len(self.clicks) + sum(map(len, self.facts.values()))
+
 
 def read_stored(server: Server) -> Stored:
     """Everything that a stopped server has stored. Raises ServerBroke."""
