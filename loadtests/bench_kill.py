@@ -71,6 +71,7 @@ class KillBench:
         return {
             "seed": self._seed,
             "rounds": self.rounds,
+            "workers": self._server.workers,
             "seconds": round(time.monotonic() - began_s, 1),
             **self._promises.counts(),
             "breakages": dict(self._broke),
@@ -165,7 +166,8 @@ def bench_kill(rounds: int, seconds: float, seed: int | None, workers: int) -> d
         try:
             summary = bench.run(rounds)
         except (PromisesBroken, ServerBroke) as error:
-            again = f"lasttouch bench kill --seed {seed} --rounds {bench.rounds} --seconds {seconds:g}"
+            flags = f"--seed {seed} --rounds {bench.rounds} --seconds {seconds:g} --workers {workers}"
+            again = f"lasttouch bench kill {flags}"
             raise type(error)(f"{error}\n\nAll of it is in {folder}. To try again: {again}") from error
     shutil.rmtree(folder)
     return summary
