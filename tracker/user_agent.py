@@ -17,6 +17,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 import ua_parser
+import user_agents.parsers
 from crawlerdetect import CrawlerDetect
 from crawlerdetect.providers import crawlers, exclusions
 
@@ -51,12 +52,6 @@ _TRADE = re.compile(
 # chose an unlucky name, and the brands that internet providers once wrote into Internet Explorer.
 _HUMAN_WORDS = re.compile(r"\b(?:com|net|org)(?:\.\w+){2,}|cubot\w*|idbot|power bot|\b[mb] bot\b|(?<=msie )[^()]*[^()]")
 
-_TABLET = re.compile(r"ipad|playbook|kindle|galaxy tab|xoom|streak", re.IGNORECASE)
-_PHONE = re.compile(
-    r"ip(?:hone|od)|midp|cldc|j2me|symbian|windows (?:phone|ce)|blackberry|bb10|bada/|kaios|nokia|opera mobi|web[o0]s"
-)
-_DESKTOP = re.compile(r"windows nt|macintosh|x11;|\bcros\b|win(?:dows )?9[58]")
-
 _FAMILIAR = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
     "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36",
@@ -88,10 +83,9 @@ def read_user_agent(text: str) -> UserAgent:
     """What a user agent string (cut to MAX_USER_AGENT by the caller) says. An empty one is a bot's."""
     if not text.strip():
         return UserAgent(True, "other", "", "")
-    parsed = _parser()(text, ua_parser.Domain.ALL)
-    browser, system, device = (_family(part) for part in (parsed.user_agent, parsed.os, parsed.device))
-    is_bot = device == "Spider" or looks_automated(text) or _crawler_search()(text)
-    return UserAgent(is_bot, _device(text, browser, system, device), browser, system)
+    found = _Families(text, _parser()(text, ua_parser.Domain.ALL))
+    is_bot = bool(found.is_bot) or looks_automated(text) or _crawler_search()(text)
+    return UserAgent(is_bot, _device(found), _shown(found.browser.family), _shown(found.os.family))
 
 
 def looks_automated(text: str) -> bool:
@@ -103,22 +97,35 @@ def looks_automated(text: str) -> bool:
     return any(pattern.search(rest) for pattern in (_COMPATIBLE, _ADDRESS, _TRADE))
 
 
-def _family(part: ua_parser.UserAgent | ua_parser.OS | ua_parser.Device | None) -> str:
-    return part.family[:64] if part is not None and part.family != "Other" else ""
+class _Families(user_agents.parsers.UserAgent):  # type: ignore[misc]
+    """The rules of `user-agents` about devices, on what ua-parser's fast engine has found: its own constructor searches
+    with ua-parser's older and slower code."""
+
+    def __init__(self, text: str, found: ua_parser.PartialResult) -> None:
+        self.ua_string = text
+        browser, system, device = found.user_agent, found.os, found.device
+        self.browser = user_agents.parsers.parse_browser(browser.family if browser else "Other")
+        self.os = user_agents.parsers.parse_operating_system(
+            *((system.family, system.major, system.minor, system.patch, system.patch_minor) if system else ("Other",))
+        )
+        self.device = user_agents.parsers.parse_device(
+            *((device.family, device.brand, device.model) if device else ("Other", None, None))
+        )
 
 
-def _device(text: str, browser: str, system: str, device: str) -> str:
-    if "Mobile;" in text or browser == "Opera Mini":
+def _device(found: _Families) -> str:
+    # user-agents takes these phones for tablets, and the BSDs' desktops for nothing.
+    if "Mobile;" in found.ua_string or found.browser.family == "Opera Mini":
         return "mobile"
-    if _TABLET.search(device):
+    if found.is_tablet:
         return "tablet"
-    if system == "Android":
-        # What tells them apart is that phones say `Mobile Safari`.
-        return "mobile" if "Mobile Safari" in text or browser == "Firefox Mobile" else "tablet"
-    lower = text.lower()
-    if system == "iOS" or _PHONE.search(lower):
+    if found.is_mobile:
         return "mobile"
-    return "desktop" if _DESKTOP.search(lower) else "other"
+    return "desktop" if found.is_pc or "X11;" in found.ua_string else "other"
+
+
+def _shown(family: str) -> str:
+    return "" if family == "Other" else family[:64]
 
 
 @cache
