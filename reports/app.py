@@ -22,6 +22,7 @@ from reports import health, sign_in
 from reports.access import ADMIN, ANY_PAGE, MARKETING, PARTNER, call, page
 from reports.admin import pages as admin
 from reports.calls import CALLS
+from reports.marketing import model_pages
 from reports.marketing import pages as marketing
 from reports.openapi import docs, openapi
 from reports.pages import SECURITY_HEADERS, STATIC
@@ -75,6 +76,8 @@ ROUTES: list[BaseRoute] = [
     Route("/marketing/", page(marketing.funnel_page, MARKETING)),
     Route("/marketing/funnel", page(marketing.funnel_page, MARKETING)),
     Route("/marketing/funnel.csv", page(marketing.funnel_csv, MARKETING)),
+    Route("/marketing/models", page(model_pages.models_page, MARKETING)),
+    Route("/marketing/models.csv", page(model_pages.models_csv, MARKETING)),
     Mount("/static", StaticFiles(directory=STATIC)),
 ]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from attribution.paths import MAX_TOUCHES
 from reports.access import ADMIN, MARKETING, PARTNER, Handler
 from reports.admin import api as admin
 from reports.admin import maintenance
+from reports.marketing import models
 from reports.marketing.funnel import GROUPINGS, funnel_call
 from reports.partner_app import api as partner
 
@@ -38,6 +40,8 @@ class Call:
     answer: Mapping[str, str] = field(default_factory=dict)
     is_list: bool = False
     """The answer is `{"items": [answer, …], "next_cursor"}`."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """What a list's answer holds next to `items`."""
     has_csv: bool = False
 
 
@@ -203,5 +207,31 @@ CALLS: tuple[Call, ...] = (
         answer={"group": "text", "clicks": "number", "visitors": "number", "trials": "number", "qualified": "number",
                 "card_added": "number", "paid": "number", "expired": "number", "revenue_cents": "number"},
         is_list=True, has_csv=True,
+    ),
+    Call(
+        "GET", "/v2/reports/models", models.models_call, MARKETING, "Marketing",
+        "What multi-touch models give each partner, campaign or product of the signups that clicks won. "
+        "Information only: commission goes by the last touch.",
+        (Parameter("date_from", "Paths that end from here on: with their signup, or their last click"),
+         Parameter("date_to", "End of that period, exclusive; a bare date means the end of that day"),
+         Parameter("model", "One model only; all without it", ("all", *models.MODELS)),
+         Parameter("by", "What the touches of a path are", models.GROUPINGS),
+         Parameter("conversion", "trial: every signup that a click won; paid: those that have paid by now",
+                   models.CONVERSIONS),
+         Parameter("product", "Signups for this product, and paths without one whose last link led to it"),
+         Parameter("half_life_days", f"Time decay: the age at which a touch weighs half; "
+                   f"{models.DEFAULT_HALF_LIFE_DAYS:g} without it"),
+         Parameter("order", "Markov: how many touches make a state", models.ORDERS),
+         Parameter("format", "json or csv", ("json", "csv"))),
+        answer={"group": "text: Partner ID, campaign's slug (empty without one) or product", "model": "text",
+                "conversions": "number, with fractions", "revenue_cents": "number that the conversions paid, net (R8)",
+                "difference_conversions": "number: what this is more than the last touch gives",
+                "difference_revenue_cents": "number: the same, in cents"},
+        is_list=True, has_csv=True,
+        beside={"paths": "object of numbers: `conversions`, `revenue_cents` and `nulls` (journeys that ended without "
+                "one) of all paths; `null_shares` (of so many visitors without a signup one was looked at, and "
+                "counted so many times); `distinct` paths that the models saw; `paths_left_out` and "
+                "`conversions_left_out` of rarer ones; `shortened`: journeys with more than "
+                f"{MAX_TOUCHES} touches, of which the first and the newest count"},
     ),
 )  # fmt: skip

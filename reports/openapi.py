@@ -87,6 +87,7 @@ def _responses(call: Call) -> dict[str, Any]:
         schema = _object(call.answer)
         if call.is_list:
             schema = {"type": "object", "properties": {"items": {"type": "array", "items": schema}}}
+            schema["properties"] |= _object(call.beside)["properties"]
             if any(parameter.name == "cursor" for parameter in call.parameters):
                 schema["properties"]["next_cursor"] = {"type": ["string", "null"]}
         good["content"] = {"application/json": {"schema": schema}}
@@ -105,7 +106,10 @@ def _object(fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _field(about: str) -> dict[str, Any]:
-    types: dict[str, Any] = {"number": {"type": "number"}, "text": {"type": "string"}, "list": {"type": "array"}}
+    types: dict[str, Any] = {
+        "number": {"type": "number"}, "text": {"type": "string"}, "list": {"type": "array"},
+        "object": {"type": "object"},
+    }  # fmt: skip
     if about.startswith("time"):
         return {"type": "string", "format": "date-time", "description": about}
     found: dict[str, Any] = next((schema for word, schema in types.items() if about.startswith(word)), {})

@@ -47,8 +47,9 @@ NAVIGATION: dict[str, tuple[tuple[str, str], ...]] = {
         ("/admin/commissions", "Commission lines"),
         ("/admin/tokens", "Tokens"),
         ("/marketing/funnel", "Funnel"),
+        ("/marketing/models", "Models"),
     ),
-    "marketing": (("/marketing/funnel", "Funnel"),),
+    "marketing": (("/marketing/funnel", "Funnel"), ("/marketing/models", "Models")),
 }
 
 

@@ -41,6 +41,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def tenths(number: float) -> str:
+    """`12,345.6`; `12,345` where there is nothing behind the point."""
+    return f"{number:,.1f}".removesuffix(".0")
+
+
 BINDING_REASONS = {
     "last_touch": "Your link was the last one the visitor followed before signing up.",
     "explicit_partner": "The signup named your Partner ID, and the visitor had followed no link.",

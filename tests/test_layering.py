@@ -20,6 +20,7 @@ MAY_IMPORT = {
 SOLE_IMPORTERS = {
     "clickhouse_connect": {"attribution/warehouse.py"},
     "chdb": set[str](),  # clickhouse_connect loads it
+    "numpy": {"attribution/markov.py"},
     "jinja2": {"reports"},
     "uvicorn": {"tracker/serving.py", "tracker/fast_protocol.py"},
     "ua_parser": {"tracker/user_agent.py"},

@@ -18,7 +18,8 @@ PAGES = {
           "/partner/commissions"),
     "admin": ("/admin/", "/admin/partners", "/admin/commissions", "/admin/licenses/L2", "/admin/tokens",
               "/admin/partners/P/"),
-    "marketing": ("/marketing/funnel?group_by=week", "/marketing/funnel?group_by=partner", "/docs"),
+    "marketing": ("/marketing/funnel?group_by=week", "/marketing/funnel?group_by=partner",
+                  "/marketing/models?date_from=2026-01-01", "/docs"),
 }  # fmt: skip
 
 
