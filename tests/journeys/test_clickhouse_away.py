@@ -72,8 +72,8 @@ class Story:
                 connection.request("GET", f"/a/{self.journey.id('P')}", headers={"User-Agent": BROWSER})
                 answer = connection.getresponse()
                 answer.read()
-                assert answer.status == 302 and answer.headers["Location"], "visitors are redirected whatever happens"
-                self.said[str(answer.headers["X-Lasttouch"])] += 1
+                is_redirect = answer.status == 302 and answer.headers["Location"]
+                self.said[str(answer.headers["X-Lasttouch"]) if is_redirect else f"no redirect: {answer.status}"] += 1
             connection.close()
 
         threads = [threading.Thread(target=click_on, args=(number // CLICKERS,)) for _ in range(CLICKERS)]
@@ -81,10 +81,13 @@ class Story:
             thread.start()
         for thread in threads:
             thread.join()
+        assert self.said.keys() <= {"counted", "not-recorded"}, "visitors are redirected whatever happens"
 
     @property
-    def counted(self) -> int:
-        return self.said["counted"]
+    def clicks(self) -> range:
+        """How many clicks there are: all that were imported or counted; one that was `not-recorded` may be kept."""
+        certain = self.imported + self.said["counted"]
+        return range(certain, certain + self.said["not-recorded"] + 1)
 
     def click_as(self, visitor: Visitor) -> None:
         visitor.click(self.journey.id("P"))
@@ -101,7 +104,7 @@ class Story:
         self.check_stored(before)
         [item] = self.server.admin("/v2/reports/funnel", date_from="2026-01-01", date_to="2099-01-01",
                                    partner_id=self.journey.id("P"), group_by="none")["items"]  # fmt: skip
-        assert item["clicks"] == self.imported + self.counted
+        assert item["clicks"] in self.clicks
         audited = self.server.run("audit")
         assert audited.returncode == 0, audited.stdout + audited.stderr
 
@@ -110,7 +113,7 @@ class Story:
         assert after["accepted"] == sum(after[part] for part in ("stored", "duplicates", "quarantined"))
         assert (after["pending"], after["spooled"], after["quarantined"]) == (0, 0, before["quarantined"])
         assert not after["journal"]["full"] and after["journal"]["waiting_clicks"] == 0
-        assert after["stored"] - before["stored"] == self.imported + self.counted + self.facts
+        assert after["stored"] - before["stored"] - self.facts in self.clicks
 
 
 def begin(server: Server) -> tuple[Story, dict[str, Any]]:
@@ -172,13 +175,15 @@ def test_it_hangs(tight: Server) -> None:
 
         story.click_as(buyer)
         story.click(80)
-        assert story.said == {"counted": 81}
-        assert tight.pipeline()["spooled"] == 81
+        assert LIMIT + tight.pipeline()["spooled"] in story.clicks
         story.sell("early", buyer.id)
         assert Server.is_ready(tight.tracker_port), "clicks have room on the disk"
 
-        while not story.said["not-recorded"]:
+        lost = 0
+        while lost < 400:
+            lost = -story.said["not-recorded"]
             story.click(400)
+            lost += story.said["not-recorded"]
             assert sum(story.said.values()) < 10_000
         poll("both workers know", SOON_SECONDS, lambda: not any(Server.is_ready(tight.tracker_port) for _ in range(8)))
         payment = {"payment_id": story.journey.id("no"), "license_id": story.journey.id("Learly"),
@@ -186,8 +191,8 @@ def test_it_hangs(tight: Server) -> None:
         refused(tight.api("/v1/payments", payment), "the disk takes no more clicks")
         refused(tight.api("/v1/import", json.dumps({"type": "payment", **payment})), "the disk takes no more clicks")
         full = tight.pipeline()
-        assert full["accepted"] == before["accepted"] + LIMIT + story.counted + 2
         assert full["accepted"] == full["stored"] + full["pending"] + full["spooled"]
+        assert full["accepted"] - before["accepted"] - story.facts in story.clicks
         assert full["journal"]["waiting_clicks"] == LIMIT
         assert full["spool"]["bytes"] <= full["spool"]["limit_bytes"] == 1 << 20
         assert metric(tight, "lasttouch_journal_waiting_clicks") == LIMIT
@@ -211,10 +216,9 @@ def test_its_disk_takes_no_more(tight: Server) -> None:
         assert missing == ["attribution"]
         assert story.import_clicks(LIMIT - 1).status == 200
         story.click(160)
-        assert story.said == {"counted": 161}
         waiting = tight.pipeline()
         assert waiting["stored"] == before["stored"]
-        assert (waiting["journal"]["waiting_clicks"], waiting["spooled"]) == (LIMIT, 160)
+        assert waiting["journal"]["waiting_clicks"] == LIMIT and waiting["spooled"] >= 160 - story.said["not-recorded"]
         assert "Fails" in health_page(tight)
     story.check(before)
     assert story.journey.net("payone") == {(1, story.journey.id("P")): 580}
@@ -250,10 +254,9 @@ def test_it_is_not_there(empty_redis_url: str, tmp_path: Path) -> None:
         story.click_as(buyer)
         story.sell("one", buyer.id)
         story.facts += 1  # the join
-        assert story.said == {"counted": 801}
         waiting = server.pipeline()
-        assert waiting["pending"] + waiting["spooled"] == waiting["accepted"] == LIMIT // 2 + 801 + 3
-        assert waiting["journal"]["full"] and waiting["spooled"] >= 301
+        assert waiting["pending"] + waiting["spooled"] == waiting["accepted"] >= story.clicks[0] + story.facts
+        assert waiting["journal"]["full"] and waiting["spooled"] >= story.clicks[0] - LIMIT
         with role(server, "attribution", server.app_port, "--app-port", str(server.app_port)):
             story.check_stored(nothing)
 
