@@ -160,6 +160,11 @@ class JournalStreams:
             pipe.execute()
 
 
+def is_out_of_memory(error: redis.RedisError) -> bool:
+    """Whether Redis takes no more because its memory is full. What waits can be read and trimmed all the same."""
+    return isinstance(error, redis.OutOfMemoryError) or "OOM command not allowed" in str(error)
+
+
 def _entries(stream: str, page: Any) -> list[Entry]:
     return [Entry(stream, entry_id.decode(), fields) for entry_id, fields in page]
 
@@ -187,11 +192,14 @@ end
 return {1, found, accepted}
 """
 
-# KEYS: the count of all shards' clicks, then each shard's own. As one step, because trackers go on appending.
+# KEYS: the count of all shards' clicks, then each shard's own. As one step, because trackers go on appending. Like the
+# script above it writes only what is wrong, so that a Redis that is out of memory stops neither.
 _SETTLE_CLICKS = """
 local accepted = 0
 for shard = 2, #KEYS do
   accepted = accepted + tonumber(redis.call('HGET', KEYS[shard], 'accepted') or '0')
 end
-return redis.call('HSET', KEYS[1], 'accepted', string.format('%.0f', accepted))
+if accepted ~= tonumber(redis.call('HGET', KEYS[1], 'accepted') or '0') then
+  redis.call('HSET', KEYS[1], 'accepted', string.format('%.0f', accepted))
+end
 """

@@ -18,7 +18,7 @@ import redis
 from attribution.client_stores import ClientStores
 from attribution.incoming import Incoming, read_entries
 from attribution.journal_lines import FACT_TABLES
-from attribution.journal_streams import Entry, JournalStreams, Span
+from attribution.journal_streams import Entry, JournalStreams, Span, is_out_of_memory
 from attribution.loads import Counts, begin_load, finish_load, read_loads
 from attribution.quarantine import Quarantine
 from attribution.staging import QUERIES, Staging
@@ -70,6 +70,7 @@ class Loader:
         """How often Redis was met anew: at the start, and after it was away, emptied or restored."""
         self._is_recovered = False
         self._is_settled = False
+        self._is_published = False
 
     @property
     def total(self) -> int:
@@ -85,6 +86,8 @@ class Loader:
             self.recover()
             if self._unfinished:
                 return self._take(self._unfinished, self.streams.between(self._unfinished), is_again=True)
+            if not self._is_published:
+                self._publish()
             entries, accepted = self.streams.waiting(MAX_LOAD_BYTES)
             self._watch(accepted)
             if not entries:
@@ -189,9 +192,17 @@ class Loader:
         self._sums, self._unfinished, self.finished_load = sums, (), self._newest
 
     def _publish(self) -> None:
+        """Tell how far loading has come. Where Redis is out of memory that is left for later: loading makes room."""
         # What Redis lost takes no room in it.
         gone = {stream: self._sums.loaded(stream) + self._lost[stream] for stream in self.streams.counters}
-        self.streams.publish(self._sums.totals(), gone)
+        self._is_published = False
+        try:
+            self.streams.publish(self._sums.totals(), gone)
+            self._is_published = True
+        except redis.ResponseError as error:
+            if not is_out_of_memory(error):
+                raise
+            log.debug("progress is not published: %s", error)
 
 
 def _spans(entries: Sequence[Entry]) -> list[Span]:

@@ -16,7 +16,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from attribution.journal_streams import entry_order
+from attribution.journal_streams import entry_order, is_out_of_memory
 from attribution.ledger import Round, run_round
 from attribution.loader import Load, Loader
 from attribution.rebuild import is_directory_lost, rebuild_redis
@@ -198,7 +198,12 @@ class AttributionService:
         covered = int(self._warehouse.rows(QUERIES["service_covered"])[0]["facts"])
         published = int(self._redis.hget(redis_keys.PROGRESS, "attributed") or 0)
         # What was published may be more than the rounds say: loads without anything new need no round.
-        self._publish_attributed(max(covered, published if published <= self._loader.total else 0))
+        try:
+            self._publish_attributed(max(covered, published if published <= self._loader.total else 0))
+        except redis.ResponseError as error:
+            # A Redis without room for this gets room by loading; the next round publishes it.
+            if not is_out_of_memory(error):
+                raise
         self._resets_seen = resets
         self.is_prepared = True
 

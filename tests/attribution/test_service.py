@@ -18,7 +18,7 @@ from attribution.quarantine import Quarantine
 from attribution.service import AttributionService
 from attribution.warehouse import Warehouse, WarehouseUnavailable
 from tests.attribution.fact_writer import clicked, joined, paid, signed_up
-from tests.attribution.journaling import journal, journal_bytes, pipeline, room_taken
+from tests.attribution.journaling import journal, journal_bytes, pipeline, room_taken, waiting_entries
 from tracker import redis_keys
 from tracker.events import fact_row
 from tracker.program import Program
@@ -159,6 +159,27 @@ def test_a_full_disk_at_any_step(client: redis.Redis, warehouse: Warehouse, star
         assert pipeline(client) == {"accepted": facts, "stored": facts, "duplicates": 0, "quarantined": 0, "pending": 0}
         assert attributed(client) == facts
     assert audit(warehouse, PROGRAM).is_clean
+
+
+def test_a_redis_without_memory_is_drained_all_the_same(
+    client: redis.Redis, warehouse: Warehouse, start: Start
+) -> None:
+    """Attribution comes back when Redis is full of what waits: it must need no room to make room."""
+    start().stop()
+    journal(client, *SALE)
+    client.config_set("maxmemory", "1")
+    try:
+        service = start()
+        until(lambda: waiting_entries(client) == 0, "everything is loaded and trimmed")
+        until(lambda: earned(warehouse) == 580, "the ledger")
+        with pytest.raises(redis.ResponseError):
+            client.set("more", "than Redis takes")
+    finally:
+        client.config_set("maxmemory", "0")
+    until(lambda: attributed(client) == 4, "what was done is told when there is room")
+    assert service.wait_idle(PATIENCE) and service.last_error is None
+    assert pipeline(client) == {"accepted": 4, "stored": 4, "duplicates": 0, "quarantined": 0, "pending": 0}
+    assert room_taken(client) == (0, 0)
 
 
 def test_loads_go_on_while_rounds_fail(

@@ -204,6 +204,20 @@ def test_it_hangs(tight: Server) -> None:
     assert "the journal is full" in tight.log.read_text() and "Redis takes clicks again" in tight.log.read_text()
 
 
+def test_it_is_slow(tight: Server) -> None:
+    """It moves for a moment now and then: the journal fills up and opens again, and the spool with it."""
+    story, before = begin(tight)
+    for _ in range(2):
+        # An import is refused until the worker that it comes to has seen that there is room again.
+        poll("an import is taken", SOON_SECONDS, lambda: story.import_clicks(LIMIT // 2).status == 200)
+        with hanging(tight):
+            while not tight.pipeline()["journal"]["full"]:
+                story.click(400)
+            story.click(80)
+            assert tight.pipeline()["journal"]["waiting_clicks"] <= LIMIT
+    story.check(before)
+
+
 def test_its_disk_takes_no_more(tight: Server) -> None:
     """Loads fail and are tried again; the app says so, and goes on when the disk takes bytes again."""
     story, before = begin(tight)
