@@ -18,8 +18,8 @@ from attribution.facts import (
     Scope,
     read_bindings,
     read_is_blocked,
-    read_joins,
-    read_licenses,
+    read_join,
+    read_license,
     read_payments,
     read_published,
     read_refunds,
@@ -150,14 +150,12 @@ class _Story:
     is_blocked: bool
 
     def steps(self) -> Iterator[Step]:
-        scope = Scope(self.through_load, license_id=self.line.license_id)
-        license = read_licenses(self.warehouse, scope)[0]
+        scope = Scope(self.through_load, self.line.license_id)
+        license = read_license(self.warehouse, scope)
+        assert license is not None, "a published line's license is among the facts"
         binding = self._binding()
-        payment = next(
-            each
-            for each in read_payments(self.warehouse, scope)[license.license_id]
-            if each.payment_id == self.line.payment_id
-        )
+        payments = read_payments(self.warehouse, scope)
+        payment = next(each for each in payments if each.payment_id == self.line.payment_id)
         refunds = read_refunds(self.warehouse, scope)[payment.payment_id]
         refund = next((each for each in refunds if f"refund:{each.refund_id}" == self.line.money_event_id), None)
         yield PaymentStep(payment, refund)
@@ -170,18 +168,17 @@ class _Story:
 
     def _partner(self, partner_id: str) -> Iterator[Step]:
         """The partner, how they joined, and who recruited them."""
-        joins = read_joins(self.warehouse, self.through_load, partner_id=partner_id)
-        yield PartnerStep("partner", partner_id, joins[0].joined_at if joins else None)
+        join = read_join(self.warehouse, self.through_load, partner_id)
+        yield PartnerStep("partner", partner_id, join.joined_at if join else None)
         recruitment = self._recruitment(partner_id)
-        if not joins or not recruitment:
+        if not join or not recruitment:
             return
         text = join_text(recruitment, self.program)
-        yield JoinStep(partner_id, joins[0].joined_at, recruitment.reason, recruitment.rule, text)
+        yield JoinStep(partner_id, join.joined_at, recruitment.reason, recruitment.rule, text)
         if recruitment.recruiter_id:
             yield from self._click(recruitment.click_id, recruitment.clicked_at)
-            recruiters = read_joins(self.warehouse, self.through_load, partner_id=recruitment.recruiter_id)
-            joined_at = recruiters[0].joined_at if recruiters else None
-            yield PartnerStep("recruiter", recruitment.recruiter_id, joined_at)
+            recruiter = read_join(self.warehouse, self.through_load, recruitment.recruiter_id)
+            yield PartnerStep("recruiter", recruitment.recruiter_id, recruiter.joined_at if recruiter else None)
 
     def _click(self, click_id: str, clicked_at: int) -> Iterator[ClickStep]:
         if click_id != NIL_UUID:
@@ -190,7 +187,7 @@ class _Story:
 
     def _binding(self) -> Binding:
         """The newest binding, when the line was written, under which its partner earned: no other partner's (R20)."""
-        versions = read_bindings(self.warehouse, self.line.round, license_id=self.line.license_id)[self.line.license_id]
+        versions = read_bindings(self.warehouse, self.line.round, self.line.license_id)
         bound_id = self.line.partner_id if self.line.tier == 1 else self.line.referred_id
         return next((each for each in versions if each.partner_id == bound_id), versions[0])
 

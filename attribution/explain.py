@@ -28,7 +28,7 @@ from attribution.facts import (
     Scope,
     read_bindings,
     read_is_blocked,
-    read_licenses,
+    read_license,
     read_payments,
     read_published,
     read_refunds,
@@ -86,10 +86,10 @@ class PaymentExplanation:
 def explain_license(warehouse: Warehouse, program: Program, license_id: str) -> LicenseExplanation | None:
     """Whom a license belongs to, and every candidate's fate. None when the license is not known (yet)."""
     published = read_published(warehouse)
-    licenses = read_licenses(warehouse, Scope(published.through_load, license_id=license_id))
-    if not licenses:
+    license = read_license(warehouse, Scope(published.through_load, license_id))
+    if license is None:
         return None
-    license, partners = licenses[0], Partners(warehouse, published.through_load, published.round)
+    partners = Partners(warehouse, published.through_load, published.round)
     decision = _decide(warehouse, program, license, partners, published)
     recruitment = partners.recruitments([decision.partner_id]).get(decision.partner_id)
     return LicenseExplanation(
@@ -139,10 +139,10 @@ def explain_payment(warehouse: Warehouse, program: Program, payment_id: str) -> 
     rows = warehouse.rows(QUERIES["explain_payment"], through_load=published.through_load, payment_id=payment_id)
     if not rows:
         return None
-    scope = Scope(published.through_load, license_id=rows[0]["license_id"])
-    payment = next(each for each in read_payments(warehouse, scope)[scope.license_id] if each.payment_id == payment_id)
+    scope = Scope(published.through_load, rows[0]["license_id"])
+    payment = next(each for each in read_payments(warehouse, scope) if each.payment_id == payment_id)
     refunds = read_refunds(warehouse, scope)[payment_id]
-    versions = read_bindings(warehouse, published.round, license_id=scope.license_id)[scope.license_id]
+    versions = read_bindings(warehouse, published.round, scope.license_id)
     both, dues = (Share(1, "", withheld=Withheld.LICENSE_UNKNOWN), Share(2, "", withheld=Withheld.LICENSE_UNKNOWN)), []
     if versions:
         bound = versions[0].bound

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attribution.binding import CandidateClick, Joined, License, Reason
+from attribution.binding import Joined, License, Reason
 from attribution.commission import Bound, Payment, Refund
 from attribution.warehouse import Warehouse, load_queries
 from tracker.standing import Change, Rate, Standing, standing
@@ -25,21 +25,14 @@ IDS_PER_QUERY = 500
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which licenses to read, from facts up to `through_load`: a chunk of a round, or one license."""
+    """Which license to read, from facts up to `through_load`."""
 
     through_load: int
-    round: int = 0
-    chunk: int = 0
-    license_id: str = ""
+    license_id: str
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return {
-            "through_load": self.through_load,
-            "round": self.round,
-            "chunk": self.chunk,
-            "license_id": self.license_id,
-        }
+        return {"through_load": self.through_load, "license_id": self.license_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +54,14 @@ def read_is_blocked(warehouse: Warehouse, license_id: str, published: Published)
     return bool(rows[0]["is_blocked"])
 
 
-def read_licenses(warehouse: Warehouse, scope: Scope) -> list[License]:
-    """The known licenses of the scope, by id."""
-    return [License(**row) for row in warehouse.rows(QUERIES["facts_licenses"], **scope.parameters)]
+def read_license(warehouse: Warehouse, scope: Scope) -> License | None:
+    """The license, if it is known."""
+    return next((License(**row) for row in warehouse.rows(QUERIES["facts_licenses"], **scope.parameters)), None)
 
 
-def read_payments(warehouse: Warehouse, scope: Scope) -> dict[str, list[Payment]]:
-    """License id → its payments by time."""
-    payments: dict[str, list[Payment]] = defaultdict(list)
-    for row in warehouse.rows(QUERIES["facts_payments"], **scope.parameters):
-        payments[row["license_id"]].append(Payment(**row))
-    return payments
+def read_payments(warehouse: Warehouse, scope: Scope) -> list[Payment]:
+    """The payments of the license, by time."""
+    return [Payment(**row) for row in warehouse.rows(QUERIES["facts_payments"], **scope.parameters)]
 
 
 def read_refunds(warehouse: Warehouse, scope: Scope) -> dict[str, list[Refund]]:
@@ -82,22 +72,10 @@ def read_refunds(warehouse: Warehouse, scope: Scope) -> dict[str, list[Refund]]:
     return refunds
 
 
-def read_joins(
-    warehouse: Warehouse, through_load: int, round: int = 0, chunk: int = 0, partner_id: str = ""
-) -> list[Joined]:
-    """The joins of a chunk of a round, or of one partner."""
-    rows = warehouse.rows(
-        QUERIES["facts_joins"], through_load=through_load, round=round, chunk=chunk, partner_id=partner_id
-    )
-    return [Joined(**row) for row in rows]
-
-
-def read_round_clicks(warehouse: Warehouse, decides: str, round: int, chunk: int) -> dict[str, list[CandidateClick]]:
-    """License id or Partner ID → the clicks that can win it, for a chunk of a round."""
-    clicks: dict[str, list[CandidateClick]] = defaultdict(list)
-    for row in warehouse.rows(QUERIES["facts_round_clicks"], decides=decides, round=round, chunk=chunk):
-        clicks[row.pop("id")].append(CandidateClick(**row))
-    return clicks
+def read_join(warehouse: Warehouse, through_load: int, partner_id: str) -> Joined | None:
+    """The join of a partner, if it is known."""
+    rows = warehouse.rows(QUERIES["facts_joins"], through_load=through_load, partner_id=partner_id)
+    return next((Joined(**row) for row in rows), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +111,9 @@ class Binding:
         )
 
 
-def read_bindings(warehouse: Warehouse, round: int, chunk: int = 0, license_id: str = "") -> dict[str, list[Binding]]:
-    """License id → its bindings up to and with `round`, newest first; of that round's chunk, or of one license."""
-    bindings: dict[str, list[Binding]] = defaultdict(list)
-    for row in warehouse.rows(QUERIES["facts_bindings"], round=round, chunk=chunk, license_id=license_id):
-        bindings[row["license_id"]].append(Binding(**row))
-    return bindings
+def read_bindings(warehouse: Warehouse, round: int, license_id: str) -> list[Binding]:
+    """The bindings of a license up to and with `round`, newest first."""
+    return [Binding(**row) for row in warehouse.rows(QUERIES["facts_bindings"], round=round, license_id=license_id)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def rebuild_derived(warehouse: Warehouse, program: Program, now_ms: int, progres
 
     Readers see the tables as they were until the new ones take their place. No round may run meanwhile.
     """
-    warehouse.run(QUERIES["rebuild_forget_coverage"])
+    warehouse.run(QUERIES["rebuild_ask"])
     done = run_round(warehouse, program, now_ms)
     if done is None:
         progress("no facts are loaded: nothing to rebuild")

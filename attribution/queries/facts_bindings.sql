@@ -1,6 +1,6 @@
--- Every binding that the licenses of the scope had up to and with a round: a round's chunk, or one license.
--- Grain: one row per license and version, newest first. Columns are those of `binding_versions`; times in ms.
--- Parameters: round, chunk, license_id ('' for the chunk's only).
+-- Every binding that a license had up to and with a round.
+-- Grain: one row per version, newest first. Columns are those of `binding_versions`; times in ms.
+-- Parameters: round, license_id.
 select
     license_id,
     product,
@@ -19,11 +19,5 @@ select
     rule,
     round
 from binding_versions final
-where round <= {round:UInt64} and license_id in (
-    select license_id
-    from round_licenses
-    where round = {round:UInt64} and chunk = {chunk:UInt32} and {license_id:String} = ''
-    union distinct
-    select {license_id:String}
-)
-order by license_id, round desc
+where license_id = {license_id:String} and round <= {round:UInt64}
+order by round desc

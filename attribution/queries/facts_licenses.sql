@@ -1,18 +1,11 @@
--- Licenses with what decides whom they belong to. A license is of its creator, should both facts exist (R5).
--- Grain: one row per license of the scope: a round's chunk, or the one license `license_id` (then round 0).
--- Parameters: through_load, round, chunk, license_id.
+-- A license with what decides whom it belongs to. It is of its creator, should both facts exist (R5).
+-- Grain: one row, or none when the license is not known.
+-- Parameters: through_load, license_id.
 with
-    scope as (
-        select license_id
-        from round_licenses
-        where round = {round:UInt64} and chunk = {chunk:UInt32}
-        union distinct
-        select {license_id:String}
-    ),
     transfers as (
         select license_id, min(occurred_at) as transferred_at
         from license_transfers
-        where license_id in (select license_id from scope) and load_id <= {through_load:UInt64}
+        where license_id = {license_id:String} and load_id <= {through_load:UInt64}
         group by license_id
     ),
     created as (
@@ -20,7 +13,7 @@ with
             license_id, product, created_at, partner_id, payment_origin, data_center,
             client_email_hash, client_email_masked
         from solution_licenses
-        where license_id in (select license_id from scope) and load_id <= {through_load:UInt64}
+        where license_id = {license_id:String} and load_id <= {through_load:UInt64}
     ),
     licenses as (
         select
@@ -34,7 +27,7 @@ with
             ifNull(toString(visitor_id), '') as visitor_id, partner_hint, '' as creator_id, 'client' as payment_origin,
             client_email_hash, client_email_masked
         from signups
-        where license_id in (select license_id from scope)
+        where license_id = {license_id:String}
             and license_id not in (select license_id from created)
             and load_id <= {through_load:UInt64}
     )
@@ -53,4 +46,3 @@ select
     if(transfers.license_id = '', null, toUnixTimestamp64Milli(transfers.transferred_at)) as transferred_at
 from licenses
 left join transfers on transfers.license_id = licenses.license_id
-order by license_id

@@ -1,5 +1,5 @@
 -- What is published: the newest round, and the newest load whose facts are in it.
--- Grain: one row.
+-- Grain: one row; zeros before the first round.
 -- Parameters: none.
-select max(round) as round, max(through_load) as through_load
+select max(round) as round, argMax(through_load, rounds.round) as through_load
 from rounds

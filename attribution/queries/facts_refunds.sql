@@ -1,19 +1,11 @@
--- Refunds, chargebacks and won disputes of the payments of the scope: a round's chunk, or the one license
--- `license_id` (then round 0). A refund of an unknown payment waits.
+-- Refunds, chargebacks and won disputes of the payments of a license. A refund of an unknown payment waits.
 -- Grain: one row per refund.
--- Parameters: through_load, round, chunk, license_id.
+-- Parameters: through_load, license_id.
 with
-    scope as (
-        select license_id
-        from round_licenses
-        where round = {round:UInt64} and chunk = {chunk:UInt32}
-        union distinct
-        select {license_id:String}
-    ),
     paid as (
         select payment_id
         from payments
-        where license_id in (select license_id from scope) and load_id <= {through_load:UInt64}
+        where license_id = {license_id:String} and load_id <= {through_load:UInt64}
     )
 select
     refund_id,

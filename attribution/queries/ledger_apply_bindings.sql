@@ -4,8 +4,4 @@
 insert into bindings
 select *
 from binding_versions final
-where round = {round:UInt64} and license_id in (
-    select license_id
-    from round_licenses
-    where round = {round:UInt64}
-)
+where round = {round:UInt64}

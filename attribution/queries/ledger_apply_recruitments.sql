@@ -4,8 +4,4 @@
 insert into recruitments
 select *
 from recruitment_versions final
-where round = {round:UInt64} and partner_id in (
-    select partner_id
-    from round_partners
-    where round = {round:UInt64}
-)
+where round = {round:UInt64}

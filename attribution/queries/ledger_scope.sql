@@ -1,17 +1,12 @@
--- How much a round may decide again.
--- Grain: one row.
--- Parameters: round.
-with
-    touched as (
-        select uniqExactIf(id, decides = 'partner') as partners, uniqExactIf(id, decides = 'license') as licenses
-        from round_touched
-        where round = {round:UInt64}
-    ),
-    changed as (
-        select count() as changes
-        from round_changes
-        where round = {round:UInt64}
-    )
-select changes, partners, licenses
-from touched
-cross join changed
+-- How much the round has to decide and to settle.
+-- Grain: one row. `standing`: payments of which the ledger may say something already.
+-- Parameters: none.
+select
+    (select count() from round_changes) as changes,
+    (select count() from round_touched where decides = 'partner') as touched_joins,
+    (select count() from round_touched where decides = 'license') as touched_licenses,
+    (select count() from round_touched where decides = 'payment') as touched_payments,
+    (select count() from round_joins) as joins,
+    (select count() from round_licenses) as licenses,
+    (select count() from round_payments) as payments,
+    (select count() from round_payments where may_stand) as standing

@@ -36,6 +36,8 @@ from tracker.program import Program
 
 PROGRAM = Program()
 NOW = START + 400 * DAY
+FOREVER = 9_999_999_999_999
+"""The end of a span that is open (in 2286)."""
 
 RECRUITED: list[AnyFact] = [
     joined("Q"),
@@ -306,7 +308,7 @@ def lines_of(warehouse: Warehouse, story: int) -> list[tuple[Any, ...]]:
 
 def test_a_round_that_dies_anywhere_is_done_again(warehouse: Warehouse) -> None:
     """Death before every write of a round, then another try: the lines are those of an undisturbed round."""
-    writer, stories = FactWriter(warehouse), 40
+    writer, stories = FactWriter(warehouse), 60
     writer.load(*(in_story(number, fact) for number in range(stories) for fact in BEFORE))
     run_round(warehouse, PROGRAM, NOW)
     writer.load(*(in_story(0, fact) for fact in LATE))
@@ -387,11 +389,9 @@ def test_only_finished_loads_are_seen(warehouse: Warehouse) -> None:
     assert_clean(warehouse)
 
 
-def test_more_licenses_than_a_chunk_and_more_lines_than_an_insert(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ledger, "LICENSES_PER_CHUNK", 3)
-    monkeypatch.setattr(ledger, "LINES_PER_INSERT", 5)
+def test_a_round_in_parts(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More licenses and payments than are decided at once: by the hash of the license."""
+    monkeypatch.setattr(ledger, "FACTS_PER_PART", 3)
     writer = FactWriter(warehouse)
     writer.load(*(in_story(number, fact) for number in range(8) for fact in WON))
     done = run_round(warehouse, PROGRAM, NOW)
@@ -499,7 +499,7 @@ def test_spans_of_partners_are_kept(warehouse: Warehouse) -> None:
         "select partner_id, arrayMap(s -> (toUnixTimestamp64Milli(s.1), toUnixTimestamp64Milli(s.2)), spans) as spans"
         " from partner_spans final"
     )
-    spans = [(START + DAY, START + 3 * DAY), (START + 5 * DAY, ledger.FOREVER)]
+    spans = [(START + DAY, START + 3 * DAY), (START + 5 * DAY, FOREVER)]
     assert rows == [{"partner_id": "P", "spans": spans}]
 
 
