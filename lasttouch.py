@@ -118,7 +118,17 @@ def _bench_kill(options: Options) -> dict[str, Any]:
     return bench_kill(options.rounds or 200, options.seconds or 3.0, options.seed, options.workers)
 
 
-BENCHES: dict[str, Callable[[Options], dict[str, Any]]] = {"redirect": _bench_redirect, "kill": _bench_kill}
+def _bench_rebuild(options: Options) -> dict[str, Any]:
+    from loadtests.bench_rebuild import Size, bench_rebuild
+
+    return bench_rebuild(Size(options.clicks, options.signups, options.payments, options.partners).times(options.scale))
+
+
+BENCHES: dict[str, Callable[[Options], dict[str, Any]]] = {
+    "redirect": _bench_redirect,
+    "kill": _bench_kill,
+    "rebuild": _bench_rebuild,
+}
 
 
 def redis(options: Options) -> int:
@@ -187,13 +197,19 @@ WHAT = Flag(
     "what",
     {
         "choices": list(BENCHES),
-        "help": "`redirect`: a durable click beside an empty answer; `kill`: traffic while processes are killed",
+        "help": "`redirect`: a durable click beside an empty answer; `kill`: traffic while processes are killed; "
+        "`rebuild`: attribution beside the bare SQL that counts",
     },
 )
 ROUNDS = Flag("--rounds", {"metavar": "N", "type": int, "help": "rounds (default: redirect 5, kill 200)"})
 SECONDS = Flag("--seconds", {"metavar": "S", "type": float, "help": "of load (default: redirect 4, kill 3 a round)"})
 SEED = Flag("--seed", {"metavar": "N", "type": int, "help": "kill: do what a run that told this number did"})
 CONNECTIONS = Flag("--connections", {"metavar": "N", "type": int, "default": 64, "help": "connections (default 64)"})
+SIZE = tuple(
+    Flag(f"--{name}", {"metavar": "N", "type": int, "default": count, "help": f"rebuild: how many (default {count:,})"})
+    for name, count in (("clicks", 20_000_000), ("signups", 400_000), ("payments", 2_000_000), ("partners", 10_000))
+)
+SCALE = Flag("--scale", {"metavar": "X", "type": float, "default": 1.0, "help": "rebuild: times as many (default 1)"})
 # How a supervisor starts its children; see tracker/supervisor.py.
 CHILD = (
     Flag("--listen-fd", {"type": int, "help": HIDDEN}),
@@ -225,7 +241,7 @@ COMMANDS = (
     Command("audit", audit, (DATA,)),
     Command("rebuild", rebuild, (DATA,)),
     Command("quarantine", quarantine, (DATA, REPLAY)),
-    Command("bench", bench, (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS, SEED, WORKERS)),
+    Command("bench", bench, (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS, SEED, WORKERS, *SIZE, SCALE)),
     Command("redis", redis, (DATA, *CHILD), hidden=True),
     Command("example", example, (DATA, *EXAMPLE, *CHILD), hidden=True),
 )

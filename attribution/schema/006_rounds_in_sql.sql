@@ -1,4 +1,4 @@
--- Rounds of attribution that are decided in SQL (docs/adr/0006-rounds-in-sql.md).
+-- Rounds of attribution that are decided in SQL (docs/adr/0008-rounds-in-sql.md).
 
 -- What the rules need to know of each known partner: when they joined, when they were suspended (R11: spans
 -- [since, until)), and which rates of their own were in force when (R10: spans that do not overlap, in hundredths of a
