@@ -42,8 +42,8 @@ class OwnRedis:
             restore_signals=False,  # SIGXFSZ stays ignored: a file that may not grow is an error, not its end
         )
 
-    def wait_until_up(self) -> None:
-        client = self.client()
+    def wait_until_up(self, password: str | None = None) -> None:
+        client = self.client(password)
         deadline = time.monotonic() + READY_SECONDS
         while True:
             try:
