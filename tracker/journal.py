@@ -110,6 +110,8 @@ class Journal:
         self._queue_since_s = 0.0
         # Clicks of visitors who were sent on; they wait for the next write.
         self._unawaited: list[ClickLine] = []
+        # Clicks that were lost since the log said so, and when it did.
+        self._lost_unsaid, self._lost_said_s = 0, 0.0
         self._idle = asyncio.Event()
         self._idle.set()
         self._rescue: asyncio.Task[None] | None = None
@@ -166,7 +168,7 @@ class Journal:
         """Append a click. `answer` is called with True once it is durable, in Redis or on disk; with False when neither
         takes it."""
         if len(self._queue) >= QUEUED_CLICKS:
-            self._metrics.lost_clicks.add("queue full")
+            self._lose(1, "queue full", "more wait than may")
             answer(False)
             return
         if not self._queue:
@@ -266,7 +268,7 @@ class Journal:
             await self._write_batch(batch, since_s)
         except Exception:
             log.exception("a batch of %d clicks failed", len(batch))
-            self._metrics.lost_clicks.add("error", amount=len(batch))
+            self._lose(len(batch), "error", "a fault")
         _answer(batch, False)
         self._write_next()
 
@@ -296,9 +298,7 @@ class Journal:
         try:
             writing.result()
         except OSError as error:
-            reason = "spool full" if isinstance(error, SpoolFull) else "spool"
-            self._metrics.lost_clicks.add(reason, amount=len(lines))
-            log.error("%d clicks could not be kept on disk and are lost: %r", len(lines), error)
+            self._lose(len(lines), "spool full" if isinstance(error, SpoolFull) else "spool", str(error))
             _answer(batch, False)
             return
         self._metrics.spooled_clicks.add(amount=len(lines))
@@ -310,9 +310,16 @@ class Journal:
         room = QUEUED_CLICKS - len(self._unawaited)
         self._unawaited += [line for line, _ in waiting[:room]]
         if lost := len(waiting[room:]):
-            self._metrics.lost_clicks.add("disk too slow", amount=lost)
-            log.error("%d clicks are lost: Redis is away and the disk does not keep up", lost)
+            self._lose(lost, "disk too slow", "the disk does not keep up")
         _answer(waiting, False)
+
+    def _lose(self, clicks: int, reason: str, why: str) -> None:
+        """Count clicks that neither store takes. The log says so at most once a second."""
+        self._metrics.lost_clicks.add(reason, amount=clicks)
+        self._lost_unsaid += clicks
+        if time.monotonic() >= self._lost_said_s + 1.0:
+            log.error("%d clicks are lost, for Redis is away or full and the disk failed: %s", self._lost_unsaid, why)
+            self._lost_unsaid, self._lost_said_s = 0, time.monotonic()
 
     def _take_unawaited(self, room: int) -> list[Waiting]:
         """Clicks of visitors who were sent on, to be written with others."""

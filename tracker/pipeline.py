@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -59,7 +60,7 @@ class Pipeline:
 async def read_pipeline(redis: Redis, settings: Settings) -> Pipeline:
     """Read the counts. Progress is read before what was accepted, so that `pending` is never negative."""
     progress = cast("dict[bytes, bytes]", await redis.hgetall(redis_keys.PROGRESS))
-    spooled = spooled_count(settings.spool)
+    spooled = await asyncio.to_thread(spooled_count, settings.spool)
     async with redis.pipeline(transaction=False) as pipe:
         for shard in range(redis_keys.SHARDS):
             pipe.hget(redis_keys.click_counts(shard), "accepted")

@@ -19,10 +19,12 @@ import os
 import secrets
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,6 +40,8 @@ RECORD_CLICKS = 500
 SPARE_BYTES = 256 << 10
 # No record is longer; a header that says otherwise is broken.
 MAX_RECORD_BYTES = 16 << 20
+# A segment that was not changed for so long is counted once. Clocks of file systems are too coarse for less.
+STEADY_SECONDS = 1.0
 # What is looked through at once for the next record after a damaged one.
 SEARCH_BYTES = 1 << 20
 
@@ -307,25 +311,40 @@ def folder_bytes(folder: Path, suffix: str = "") -> int:
 
 
 def spooled_count(folder: Path) -> int:
-    """How many clicks wait undelivered in a spool folder, whoever wrote them."""
+    """How many clicks wait undelivered in a spool folder, whoever wrote them. It blocks on the disk: run it in a
+    thread."""
     return sum(_undelivered(path) for path in _segments(folder))
 
 
 def _undelivered(path: Path) -> int:
-    total, offset = 0, 0
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            while len(header := os.pread(file.fileno(), _HEADER.size, offset)) == _HEADER.size:
-                length, _, clicks, delivered = _HEADER.unpack(header)
-                offset += _HEADER.size + length
-                if not 0 < length <= MAX_RECORD_BYTES or offset > size:
-                    break
-                total += 0 if delivered == _DELIVERED else clicks
+        state = path.stat()
+        if time.time() - state.st_mtime > STEADY_SECONDS:
+            return _remembered_count(path, state.st_ino, state.st_size, state.st_mtime_ns)
+        return _count(path)
     except FileNotFoundError:
-        pass
+        return 0
     except OSError as error:
         log.error("%s cannot be read: %s", path, error)
+        return 0
+
+
+@lru_cache(maxsize=1024)
+def _remembered_count(path: Path, inode: int, size: int, modified_ns: int) -> int:
+    """The count of a segment that has not changed for a while, by all that would show a change."""
+    return _count(path)
+
+
+def _count(path: Path) -> int:
+    """How many clicks of a segment are not delivered, by its headers alone."""
+    data = path.read_bytes()
+    total, offset = 0, 0
+    while offset + _HEADER.size <= len(data):
+        length, _, clicks, delivered = _HEADER.unpack_from(data, offset)
+        offset += _HEADER.size + length
+        if not 0 < length <= MAX_RECORD_BYTES or offset > len(data):
+            break
+        total += 0 if delivered == _DELIVERED else clicks
     return total
 
 
