@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable
 
 import redis
@@ -10,7 +11,7 @@ import redis
 from attribution.journal_streams import JournalStreams
 from attribution.ledger import run_round
 from attribution.loads import read_loads
-from attribution.rebuild_directory import SEEN, DirectoryRebuild
+from attribution.rebuild_directory import CHANGES_KEPT, SEEN, DirectoryRebuild
 from attribution.rebuild_touches import rebuild_touches
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
@@ -25,8 +26,20 @@ log = logging.getLogger(__name__)
 
 
 def is_directory_lost(client: redis.Redis, warehouse: Warehouse) -> bool:
-    """Whether Redis has no partner and ClickHouse has."""
-    return not client.hlen(redis_keys.PARTNERS) and bool(warehouse.rows(QUERIES["rebuild_has_partners"]))
+    """Whether nothing says that the directory is complete, and ClickHouse knows partners. One who joins before anybody
+    looks makes no difference."""
+    return not client.exists(redis_keys.COMPLETE) and bool(warehouse.rows(QUERIES["rebuild_has_partners"]))
+
+
+def mark_complete(client: redis.Redis, rebuilt_as: str = "") -> None:
+    """Say that the directory lacks nothing, unless it is said: trackers then forget what they alone still knew.
+
+    `rebuilt_as` is the word that a rebuild left in REBUILDING when it began. Raises Unavailable where that is gone:
+    then Redis was emptied meanwhile, and what was put back first is lost again.
+    """
+    keys = [redis_keys.REBUILDING, redis_keys.COMPLETE, redis_keys.CHANGES]
+    if not client.register_script(_MARK_COMPLETE)(keys=keys, args=[rebuilt_as, CHANGES_KEPT]):
+        raise Unavailable("Redis lost its directory again while that was rebuilt")
 
 
 def rebuild_redis(
@@ -49,9 +62,12 @@ def rebuild_redis(
         ("visitors' touches", lambda: rebuild_touches(client, warehouse, program.window_ms, now_ms)),
         ("accepted facts that were not counted", lambda: _counts(client, warehouse, program)),
     ]
+    rebuilt_as = uuid.uuid4().hex
     try:
+        client.set(redis_keys.REBUILDING, rebuilt_as)
         for name, step in steps:
             progress(f"{name}: {step():,} put back")
+        mark_complete(client, rebuilt_as)
     except redis.RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
 
@@ -84,14 +100,31 @@ def _seen_step(directory: DirectoryRebuild, kind: str, table: str, id_column: st
 
 
 def _counts(client: redis.Redis, warehouse: Warehouse, program: Program) -> int:
-    """Count as accepted what is loaded or waits, and publish progress where Redis has none."""
+    """Count as accepted what is loaded or waits, and publish how far loading and attribution have come."""
     loads = read_loads(warehouse)
     streams = JournalStreams(client, program.data_centers)
-    corrected = 0
+    corrected, waits_no_more = 0, {}
     for stream in streams.counters:
-        accepted, found = streams.settle(stream, loads.sums.loaded(stream))
+        loaded = loads.sums.loaded(stream)
+        accepted, found = streams.settle(stream, loaded)
         corrected += max(0, found - accepted)
+        waits_no_more[stream] = loaded + max(0, accepted - found)
+    streams.settle_clicks()
+    streams.publish(loads.sums.totals(), waits_no_more)
     covered = warehouse.rows(QUERIES["service_covered"])[0]["facts"]
-    for name, facts in {**loads.sums.totals(), "attributed": covered}.items():
-        client.hsetnx(redis_keys.PROGRESS, name, str(facts))
+    client.hsetnx(redis_keys.PROGRESS, "attributed", str(covered))
     return corrected
+
+
+# KEYS: the word of the rebuild under way, the mark, the stream of changes. ARGV: the word that must be there, or
+# nothing; how many changes are kept. Answers 0 when the word is another.
+_MARK_COMPLETE = """
+if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+redis.call('DEL', KEYS[1])
+if redis.call('SET', KEYS[2], '1', 'NX') then
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'kind', 'all', 'key', '')
+end
+return 1
+"""

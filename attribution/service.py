@@ -19,7 +19,7 @@ from redis.retry import Retry
 from attribution.journal_streams import entry_order, is_out_of_memory
 from attribution.ledger import Round, run_round
 from attribution.loader import Load, Loader
-from attribution.rebuild import is_directory_lost, rebuild_redis
+from attribution.rebuild import is_directory_lost, mark_complete, rebuild_redis
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
 from tracker import redis_keys
@@ -193,15 +193,18 @@ class AttributionService:
             return
         resets = self._loader.resets
         if is_directory_lost(self._redis, self._warehouse):
-            log.warning("Redis has no directory and ClickHouse knows partners: rebuilding it")
+            log.warning("Redis does not say that its directory is complete: rebuilding it from ClickHouse")
             rebuild_redis(self._redis, self._warehouse, self._program, self._now_ms(), log.info)
+        is_new = not self._warehouse.rows(QUERIES["rebuild_has_partners"])
         covered = int(self._warehouse.rows(QUERIES["service_covered"])[0]["facts"])
         published = int(self._redis.hget(redis_keys.PROGRESS, "attributed") or 0)
-        # What was published may be more than the rounds say: loads without anything new need no round.
         try:
+            if is_new:
+                mark_complete(self._redis)
+            # What was published may be more than the rounds say: loads without anything new need no round.
             self._publish_attributed(max(covered, published if published <= self._loader.total else 0))
         except redis.ResponseError as error:
-            # A Redis without room for this gets room by loading; the next round publishes it.
+            # A Redis without room for this gets room by loading; the next round publishes it, and the next start marks.
             if not is_out_of_memory(error):
                 raise
         self._resets_seen = resets

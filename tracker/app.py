@@ -6,7 +6,6 @@ a link.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
@@ -40,6 +39,7 @@ from tracker.program import Program
 from tracker.redirect import RedirectApp
 from tracker.secret import load_secret
 from tracker.settings import Settings
+from tracker.snapshot import Snapshot
 from tracker.spool import Spool
 from tracker.tokens import Tokens
 from tracker.touch import Touch
@@ -105,7 +105,8 @@ class TrackerApp:
         spool = Spool(settings.spool, settings.spool_bytes)
         bound = settings.journal_bound
         journal = Journal(settings.effective_redis_url, spool, program.window_ms, now_ms, self._metrics, bound=bound)
-        self._links = Links(directory_redis)
+        self._links = Links(directory_redis, Snapshot(settings.directory_snapshot, secret))
+        self._report_directory()
         clients = Clients(settings.trusted_proxies, settings.country_header, open_countries(settings.countries))
         clicks = ClickIntake(program, secret, self._links, journal, self._metrics, now_ms, clients)
         self._redirect = RedirectApp(clicks)
@@ -122,7 +123,7 @@ class TrackerApp:
             settings=settings,
             now_ms=now_ms,
         )
-        self._api_redis, self._journal = api_redis, journal
+        self._journal = journal
         app.router.routes.extend(
             [
                 *api.routes(),
@@ -143,6 +144,16 @@ class TrackerApp:
         for client in (directory_redis, api_redis):
             await client.aclose()
 
+    def _report_directory(self) -> None:
+        """The directory's numbers in the metrics."""
+        links = self._links
+        for name, text, read in (
+            ("links", "Short links in memory.", lambda: links.link_count),
+            ("partners", "Partners in memory.", lambda: links.partner_count),
+            ("age_seconds", "How long ago memory was last known to be what Redis has.", lambda: links.age_seconds),
+        ):
+            self._metrics.gauge(f"lasttouch_directory_{name}", text, read)
+
     def _counted(self, path: str, send: Send) -> Send:
         """Count a call of the Conversions API by its status."""
 
@@ -158,14 +169,12 @@ class TrackerApp:
         return JSONResponse({"status": "live"})
 
     async def _ready(self, request: Request) -> Response:
-        """The directory is in memory, Redis answers, and clicks have room: on the disk at least, where the journal is
-        full. A worker that is not ready still redirects."""
+        """Links can be followed, and clicks have room: on the disk at least, where the journal is full. While Redis is
+        away the directory grows old and conversions are 503. A worker that is not ready still redirects."""
         if not self._links.loaded.is_set():
             raise Unavailable("the directory is not loaded yet", retry_after_seconds=1)
-        async with asyncio.timeout(REDIS_SECONDS):
-            await self._api_redis.ping()
         self._journal.require_room()
-        return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "ready", "directory_age_seconds": round(self._links.age_seconds, 1)})
 
     async def _report(self, request: Request) -> Response:
         return PlainTextResponse(self._metrics.render(), media_type="text/plain; version=0.0.4")

@@ -1,53 +1,60 @@
 """Short links and partners' standings in the memory of a tracker process, kept fresh.
 
-At start everything is read from the directory; then the process follows the stream of changes, so that a new link works
-in every process within milliseconds. When the connection was lost, or the stream was trimmed before it was read,
-everything is read again. An id that memory does not know is looked up in Redis once before it is refused.
+At start the machine's snapshot is read, where there is one, and the process serves with it. Then it follows the stream
+of changes, so that a new link works in every process within milliseconds. Where the stream does not go on from what
+memory has (the last change that was read is not in it any more), everything is read from Redis again, while memory goes
+on serving what it knew. An id that memory does not know is looked up in Redis once before it is refused.
+
+Nothing is taken out of memory because Redis has lost it: until attribution has said that the directory in Redis is
+complete (redis_keys.COMPLETE), what is read there is only added.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tracker import redis_keys
-from tracker.standing import Change, Standing, standing
+from tracker.directory_lines import Link, link_line, link_of, partner_line, standing_of
+from tracker.look_up import LookUp
+from tracker.packed import Packed
+from tracker.snapshot import Known, Snapshot
+from tracker.standing import Standing
 
-# How many entries one HSCAN, and one XREAD, brings; between two batches others get their turn.
-SCAN_ENTRIES = 1000
-CHANGE_ENTRIES = 500
+# How many entries one step of reading everything brings, about a millisecond's work, and how many changes are read at
+# once; between two batches others get their turn.
+SCAN_ENTRIES = 200
+CHANGE_ENTRIES = 200
+# Reading everything again pauses so many times as long as it works, for then nobody waits for it.
+PAUSES_PER_WORK = 2
 # How long an XREAD waits for the next change.
 FOLLOW_MS = 1000
 # A call that takes longer is given up with its connection.
 CALL_SECONDS = 10.0
 RETRY_SECONDS = 0.5
-# A visitor waits for look-ups, so they are short, of a link and its partner together; and when many unknown ids come at
-# once, most are refused unasked.
+# A visitor waits for look-ups, so they are short, of a link and its partner together.
 LOOK_UP_SECONDS = 0.15
-LOOK_UPS_AT_ONCE = 32
-# While Redis does not answer, nobody waits for it in vain.
-SILENT_SECONDS = 0.25
+# How long the start waits for Redis's directory where there is no snapshot. Then visitors are served by look-ups.
+WAIT_SECONDS = 2.0
+# How often it is asked whether the snapshot is due.
+SNAPSHOT_SECONDS = 10.0
+
+# KEYS: a hash. ARGV: cursor, how many entries. Answers the next cursor, and fields and values as one string, which is
+# several times faster to read than a list. JSON has no NUL in it.
+_SCAN = """
+local answer = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+return {answer[1], table.concat(answer[2], '\\0')}
+"""
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-
-class Link(NamedTuple):
-    """Where a short code leads. `landing_url` may be empty: the product's home page."""
-
-    partner_id: str
-    product: str
-    campaign: str
-    landing_url: str
 
 
 class Links:
@@ -59,23 +66,39 @@ class Links:
     def __init__(
         self,
         redis: Redis,
+        snapshot: Snapshot | None = None,
         look_up_seconds: float = LOOK_UP_SECONDS,
         monotonic_s: Callable[[], float] = time.monotonic,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
         self._redis = redis
-        self._look_up_seconds = look_up_seconds
-        self._monotonic_s = monotonic_s
-        self._links: dict[str, Link] = {}
-        self._partners: dict[str, Standing] = {}
-        self._silent_until_s = 0.0
-        self._look_ups = 0
-        self._following: asyncio.Task[None] | None = None
+        self._now_s = now_s
+        self._scan = redis.register_script(_SCAN)
+        self._snapshot = snapshot
+        self._links = Packed()
+        self._partners = Packed()
+        self._link_look_up = LookUp(redis, redis_keys.LINKS, self._keep_link, look_up_seconds, monotonic_s)
+        self._partner_look_up = LookUp(redis, redis_keys.PARTNERS, self._keep_partner, look_up_seconds, monotonic_s)
         self._watching: list[Callable[[str | None], None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._position: str | None = None
+        """The newest entry of the stream of changes that memory has; None when everything is to be read."""
+        self._right_at_s = 0.0
         self.loaded = asyncio.Event()
-        """Set once everything was read for the first time: the process is ready."""
+        """Set once memory has a directory, be it the snapshot's: links can be followed."""
 
-    def __len__(self) -> int:
+    @property
+    def link_count(self) -> int:
         return len(self._links)
+
+    @property
+    def partner_count(self) -> int:
+        return len(self._partners)
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago memory was last known to be what Redis has; since 1970 when it never was."""
+        return max(0.0, self._now_s() - self._right_at_s)
 
     def watch(self, changed: Callable[[str | None], None]) -> None:
         """Have `changed` called whenever an entry changes, with its short code or Partner ID; with None when any may
@@ -86,174 +109,177 @@ class Links:
         for changed in self._watching:
             changed(name)
 
-    async def start(self, wait_seconds: float = 10.0) -> None:
-        """Load everything and go on following. When Redis does not answer in time, loading goes on behind."""
-        self._following = asyncio.create_task(self._follow(), name="follow the directory")
+    async def start(self, wait_seconds: float = WAIT_SECONDS) -> None:
+        """Have a directory, if there is one, and keep it fresh from now on.
+
+        The snapshot is read before this returns. Without one, Redis is waited for up to `wait_seconds`; then reading
+        goes on behind.
+        """
+        known = await asyncio.to_thread(self._snapshot.read) if self._snapshot else None
+        if known is not None:
+            self._links, self._partners = known.links, known.partners
+            self._position, self._right_at_s = known.position, known.right_at_s
+            log.info("the directory is the snapshot's, %.0f s old: %s", self.age_seconds, self._counted())
+            self.loaded.set()
+        self._tasks.append(asyncio.create_task(self._follow(), name="follow the directory"))
+        if self._snapshot is not None:
+            self._tasks.append(asyncio.create_task(self._keep_snapshot(self._snapshot), name="keep the snapshot"))
         with suppress(TimeoutError):
             await asyncio.wait_for(self.loaded.wait(), wait_seconds)
 
     async def close(self) -> None:
-        """Stop following."""
+        """Stop following, and leave what memory has to the next start."""
         # Again and again: in Python 3.11 a cancellation may get lost in redis-py (`asyncio.wait_for` swallows it).
-        while self._following is not None and not self._following.done():
-            self._following.cancel()
-            await asyncio.wait([self._following], timeout=0.05)
+        while running := [task for task in self._tasks if not task.done()]:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=0.05)
+        if self._snapshot is not None:
+            await self._write_snapshot(self._snapshot, is_last=True)
 
     def find_link(self, code: str) -> Link | None:
         """The link of a short code, from memory."""
-        return self._links.get(code)
+        line = self._links.get(code.encode())
+        return link_of(line) if line is not None else None
 
     def standing(self, partner_id: str) -> Standing | None:
-        """A partner's standing, from memory. It has no rates of the partner's own: those are not the tracker's."""
-        return self._partners.get(partner_id)
+        """A partner's standing, from memory. It has neither rates nor the hash of an e-mail."""
+        line = self._partners.get(partner_id.encode())
+        return standing_of(partner_id, line) if line is not None else None
 
     async def look_up_link(self, code: str) -> Link | None:
         """The link of a code, asked of Redis where memory does not know it. Never raises."""
-        return self._links.get(code) or await self._look_up("link", redis_keys.LINKS, code, self._keep_link)
+        return self.find_link(code) or await self._link_look_up.find(code)
 
     async def look_up_partner(self, partner_id: str, waited_s: float = 0.0) -> Standing | None:
         """A partner's standing, asked of Redis where memory does not know it. Never raises.
 
         `waited_s` is how long the visitor has waited for another look-up before.
         """
-        known = self._partners.get(partner_id)
-        return known or await self._look_up("partner", redis_keys.PARTNERS, partner_id, self._keep_partner, waited_s)
+        return self.standing(partner_id) or await self._partner_look_up.find(partner_id, waited_s)
 
-    async def _look_up(
-        self, kind: str, hash_key: str, key: str, keep: Callable[[str, bytes | None], T], waited_s: float = 0.0
-    ) -> T | None:
-        now_s = self._monotonic_s()
-        if now_s < self._silent_until_s or self._look_ups >= LOOK_UPS_AT_ONCE:
-            return None
-        self._look_ups += 1
-        try:
-            async with asyncio.timeout(self._look_up_seconds - waited_s):
-                value = await cast("Awaitable[bytes | None]", self._redis.hget(hash_key, key))
-            return keep(key, value) if value is not None else None
-        except (RedisError, OSError, TimeoutError) as error:
-            log.warning("look-up of a %s failed: %s", kind, error or type(error).__name__)
-            self._silent_until_s = now_s + SILENT_SECONDS
-            return None
-        finally:
-            self._look_ups -= 1
+    def _counted(self) -> str:
+        return f"{self.link_count:,} links, {self.partner_count:,} partners"
 
     async def _follow(self) -> None:
-        """Load everything, apply changes as they come, and begin again whenever something may have been missed."""
+        """Apply changes as they come; read everything whenever some may have been missed."""
         while True:
             try:
-                position = await self._newest_change()
-                await self._load_all()
+                if not await self._is_in_stream(self._position):
+                    await self._read_all()
                 self.loaded.set()
-                log.info("directory loaded: %d links, %d partners", len(self._links), len(self._partners))
-                following: str | None = position
-                while following is not None:
-                    following = await self._apply_changes(following)
+                while self._position is not None:
+                    await self._apply_changes(self._position)
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("cannot follow the directory: %s; trying again", error or type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _newest_change(self) -> str:
-        newest: Any = await _in_time(self._redis.xrevrange(redis_keys.CHANGES, count=1))
-        return str(newest[0][0].decode()) if newest else "0-0"
+    async def _is_in_stream(self, position: str | None) -> bool:
+        """Whether a change that memory has is still in the stream: then all that came after it is there too."""
+        if position is None:
+            return False
+        return bool(await _in_time(self._redis.xrange(redis_keys.CHANGES, position, position, count=1)))
 
-    async def _load_all(self) -> None:
-        """Read both hashes anew. What memory knew stays in use until the new is complete."""
-        links: dict[str, Link] = {}
-        partners: dict[str, Standing] = {}
-        async for key, value in self._entries(redis_keys.LINKS):
-            if (link := read_link(key, value)) is not None:
-                links[key] = link
-        async for key, value in self._entries(redis_keys.PARTNERS):
-            if (partner := read_partner(key, value)) is not None:
-                partners[partner.partner_id] = partner
-        self._links, self._partners = links, partners
+    async def _read_all(self) -> None:
+        """Read both hashes. What memory knew stays in use meanwhile, and for good where Redis may have lost it."""
+        newest: Any = await _in_time(self._redis.xrevrange(redis_keys.CHANGES, count=1))
+        is_complete = await self._is_complete()
+        links, partners = (Packed(), Packed()) if is_complete else (self._links, self._partners)
+        async for code, value in self._entries(redis_keys.LINKS):
+            if (line := link_line(code, value)) is not None:
+                links.put(code.encode(), line)
+        async for partner_id, value in self._entries(redis_keys.PARTNERS):
+            if (line := partner_line(partner_id, value)) is not None:
+                partners.put(partner_id.encode(), line)
+        if is_complete and not await self._is_complete():
+            raise RedisError("the directory was lost while it was read")
+        for mine, fresh in ((self._links, links), (self._partners, partners)) if is_complete else ():
+            for start, piece in fresh.pieces():
+                mine.take(start, piece)
+                await asyncio.sleep(0)
+        self._position = newest[0][0].decode() if newest else "0-0"
+        self._right_at_s = self._now_s()
         self._tell(None)
+        log.info("directory read%s: %s", "" if is_complete else ", which may not be complete", self._counted())
+
+    async def _is_complete(self) -> bool:
+        return bool(await _in_time(self._redis.exists(redis_keys.COMPLETE)))
 
     async def _entries(self, hash_key: str) -> AsyncIterator[tuple[str, bytes]]:
-        cursor = 0
-        batch: Any
+        """All fields and values of a hash; one may come twice. While they are used, others get their turn."""
+        cursor: bytes | int = 0
         while True:
-            cursor, batch = await _in_time(self._redis.hscan(hash_key, cursor=cursor, count=SCAN_ENTRIES))
-            for key, value in batch.items():
-                yield key.decode(), value
+            cursor, joined = await _in_time(self._scan(keys=[hash_key], args=[cursor, SCAN_ENTRIES]))
+            began_s = time.perf_counter()
+            texts = joined.split(b"\0") if joined else []
+            for field, value in zip(texts[::2], texts[1::2], strict=True):
+                yield field.decode("utf-8", "replace"), value
             if int(cursor) == 0:
                 return
-            await asyncio.sleep(0)
+            worked_s = time.perf_counter() - began_s
+            await asyncio.sleep(PAUSES_PER_WORK * worked_s if self.loaded.is_set() else 0)
 
-    async def _apply_changes(self, position: str) -> str | None:
-        """Wait for changes after `position` and apply them. The new position, or None when some were missed."""
+    async def _apply_changes(self, position: str) -> None:
+        """Wait for changes after `position` and apply them; forget the position when some were missed."""
         changes = self._redis.xread({redis_keys.CHANGES: position}, count=CHANGE_ENTRIES, block=FOLLOW_MS)
         streams = await _in_time(changes)
-        if not streams:
-            return position
-        entries: list[tuple[bytes, dict[bytes, bytes]]] = _entries_of(streams)
-        if len(entries) == CHANGE_ENTRIES and await self._was_trimmed_after(position):
-            return None
+        entries = _entries_of(streams) if streams else []
         changed = {(fields[b"kind"].decode(), fields[b"key"].decode()) for _, fields in entries if b"key" in fields}
-        if any(kind == "all" for kind, _ in changed):
-            return None
+        if ("all", "") in changed or (len(entries) == CHANGE_ENTRIES and not await self._is_in_stream(position)):
+            self._position = None
+            return
         links = [key for kind, key in changed if kind == "link"]
         partners = [key for kind, key in changed if kind == "partner"]
-        await self._refresh(redis_keys.LINKS, links, self._keep_link)
-        await self._refresh(redis_keys.PARTNERS, partners, self._keep_partner)
-        return entries[-1][0].decode()
+        await self._refresh(redis_keys.LINKS, links, self._keep_link, self._links)
+        await self._refresh(redis_keys.PARTNERS, partners, self._keep_partner, self._partners)
+        self._position = entries[-1][0].decode() if entries else position
+        self._right_at_s = self._now_s()
 
-    async def _was_trimmed_after(self, position: str) -> bool:
-        """Whether entries after `position` may be gone. Asked only when we lag, for else they cannot be."""
-        oldest: Any = await _in_time(self._redis.xrange(redis_keys.CHANGES, count=1))
-        return bool(oldest) and _stream_order(oldest[0][0].decode()) > _stream_order(position)
-
-    async def _refresh(self, hash_key: str, keys: list[str], keep: Callable[[str, bytes | None], object]) -> None:
+    async def _refresh(
+        self, hash_key: str, keys: list[str], keep: Callable[[str, bytes], object], packed: Packed
+    ) -> None:
         if keys:
             values = await _in_time(cast("Awaitable[list[bytes | None]]", self._redis.hmget(hash_key, keys)))
             for key, value in zip(keys, values, strict=True):
-                keep(key, value)
+                if value is not None:
+                    keep(key, value)
+                else:
+                    packed.drop(key.encode())
+                    self._tell(key)
 
-    def _keep_link(self, code: str, value: bytes | None) -> Link | None:
-        self._tell(code)
-        link = read_link(code, value) if value is not None else None
-        if link is None:
-            self._links.pop(code, None)
+    def _keep_link(self, code: str, value: bytes) -> Link | None:
+        line = link_line(code, value)
+        self._keep(self._links, code, line)
+        return link_of(line) if line is not None else None
+
+    def _keep_partner(self, partner_id: str, value: bytes) -> Standing | None:
+        line = partner_line(partner_id, value)
+        self._keep(self._partners, partner_id, line)
+        return standing_of(partner_id, line) if line is not None else None
+
+    def _keep(self, packed: Packed, name: str, line: bytes | None) -> None:
+        if line is None:
+            packed.drop(name.encode())
         else:
-            self._links[code] = link
-        return link
+            packed.put(name.encode(), line)
+        self._tell(name)
 
-    def _keep_partner(self, partner_id: str, value: bytes | None) -> Standing | None:
-        self._tell(partner_id)
-        partner = read_partner(partner_id, value) if value is not None else None
-        if partner is None:
-            self._partners.pop(partner_id, None)
-        else:
-            self._partners[partner.partner_id] = partner
-        return partner
+    async def _keep_snapshot(self, snapshot: Snapshot) -> None:
+        """Write the snapshot once everything was read, and whenever it is due from then on (snapshot.py decides)."""
+        await self.loaded.wait()
+        while True:
+            await self._write_snapshot(snapshot)
+            await asyncio.sleep(SNAPSHOT_SECONDS)
 
-
-def read_link(code: str, value: bytes) -> Link | None:
-    """A link from its directory entry (see redis_keys.LINKS); None, and a line in the log, when it cannot be read."""
-    try:
-        entry = json.loads(value)
-        return Link(
-            sys.intern(entry["partner_id"]),
-            sys.intern(entry["product"]),
-            sys.intern(entry.get("campaign") or ""),
-            str(entry.get("landing_url") or ""),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        log.error("the directory's entry of link %r cannot be read: %r", code, error)
-        return None
-
-
-def read_partner(partner_id: str, value: bytes) -> Standing | None:
-    """A standing from a directory entry (see redis_keys.PARTNERS); None, and a line in the log, when it has faults."""
-    try:
-        entry = json.loads(value)
-        rows = entry.get("changes") or ()
-        changes = [Change(int(at), str(event_id), sys.intern(kind)) for at, event_id, kind in rows]
-        # Links name their partner by the same string, so that a million of them cost one.
-        return standing(sys.intern(partner_id), int(entry["joined_at"]), str(entry.get("email_hash") or ""), changes)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        log.error("the directory's entry of partner %r cannot be read: %r", partner_id, error)
-        return None
+    async def _write_snapshot(self, snapshot: Snapshot, is_last: bool = False) -> None:
+        if self._position is None:
+            return
+        known = Known(self._links, self._partners, self._position, self._right_at_s)
+        try:
+            if await asyncio.to_thread(snapshot.write, known, is_last):
+                log.info("the directory's snapshot is written: %s", self._counted())
+        except OSError as error:
+            log.warning("the directory's snapshot could not be written: %s", error)
 
 
 async def _in_time(answer: Awaitable[T]) -> T:
@@ -267,8 +293,3 @@ def _entries_of(streams: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     if batch and isinstance(batch[0], list) and batch[0] and isinstance(batch[0][0], tuple):
         batch = batch[0]
     return list(batch)
-
-
-def _stream_order(entry_id: str) -> tuple[int, int]:
-    milliseconds, _, number = entry_id.partition("-")
-    return int(milliseconds), int(number or 0)

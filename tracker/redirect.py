@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 from tracker.click_intake import ClickIntake
 from tracker.client_address import COUNTRY_HEADERS, Client
+from tracker.directory_lines import Link
 from tracker.events import Clicked, Verdict
 from tracker.ids import is_caller_id, new_time_ordered_id, new_visitor_id
 from tracker.landing import Landing, home_of, located, read_landing, read_query, split_query
-from tracker.links import Link, Links
+from tracker.links import Links
 from tracker.program import Product, Program
 from tracker.screening import Screened, screen
 from tracker.standing import Standing

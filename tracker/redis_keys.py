@@ -53,7 +53,15 @@ FACT_COUNTS = "{dir}:counts"
 """Hash with `accepted`: facts ever appended to FACT_JOURNAL; and `loaded`: how many of them are in ClickHouse."""
 
 CHANGES = "{dir}:changes"
-"""Stream that tells every process which directory entry changed. Entry fields: `kind` (partner, link, token), `key`."""
+"""Stream that tells every process which directory entry changed. Entry fields: `kind` (partner, link, token), `key`; or
+`kind` all with an empty `key`: read everything."""
+
+COMPLETE = "{dir}:complete"
+"""Set by attribution while the directory has all that ClickHouse knows: what it lacks does not exist. Without it the
+directory may have been lost, and not been rebuilt yet."""
+
+REBUILDING = "{dir}:rebuilding"
+"""String: a word of the rebuild that is under way. When it is gone at the end, Redis was emptied in between."""
 
 PARTNERS = "{dir}:partners"
 """Hash: Partner ID → JSON `{"joined_at", "name", "email", "email_hash", "recruiter_id", "links", "changes"}`."""

@@ -189,7 +189,9 @@ class Run:
         roles = [] if self._settings.redis_url else [self._redis_role()]
         stores = tuple(role.name for role in roles)
         flags = ("--example-sites",) if self._example else ()
-        trackers = tracker_roles(self._tracker_socket, self._wishes.workers, stores)
+        # With a snapshot of the directory visitors need not wait until a large Redis has read its files.
+        has_snapshot = self._settings.directory_snapshot.exists()
+        trackers = tracker_roles(self._tracker_socket, self._wishes.workers, () if has_snapshot else stores)
         if self._settings.clickhouse_is_embedded:
             apps = [app_role("app", self._app_socket, stores, flags)]
         else:

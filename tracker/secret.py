@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import os
@@ -12,6 +13,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tracker import redis_keys
+
+REDIS_SECONDS = 1.0  # visitors wait for the start; the copy serves as well
 
 
 def canonical_email(email: str) -> str:
@@ -36,15 +39,16 @@ def mask_email(email: str) -> str:
 async def load_secret(redis: Redis, data: Path) -> bytes:
     """The secret that all processes of a program share: Redis has it, the data folder keeps a copy.
 
-    The first process to ask makes it. A Redis that was lost gets it back from the copy, and while Redis is down the
-    copy does. Raises redis.RedisError when there is neither.
+    The first process to ask makes it. A Redis that was lost gets it back from the copy, and while Redis is down, or
+    does not answer soon, the copy does. Raises redis.RedisError when there is neither.
     """
     path = data / "secret.key"
     own = _kept(path)
     try:
-        await redis.set(redis_keys.SECRET, own or os.urandom(32).hex(), nx=True)
-        shared = cast("bytes", await redis.get(redis_keys.SECRET))
-    except RedisError:
+        async with asyncio.timeout(REDIS_SECONDS if own else None):
+            await redis.set(redis_keys.SECRET, own or os.urandom(32).hex(), nx=True)
+            shared = cast("bytes", await redis.get(redis_keys.SECRET))
+    except (RedisError, TimeoutError):
         if own:
             return bytes.fromhex(own)
         raise

@@ -65,6 +65,11 @@ class Settings:
         return self.data / "spool"
 
     @property
+    def directory_snapshot(self) -> Path:
+        """What trackers start with while Redis is down."""
+        return self.data / "directory.snapshot"
+
+    @property
     def effective_redis_url(self) -> str:
         return self.redis_url or f"unix://{self.redis_socket}"
 

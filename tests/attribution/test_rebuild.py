@@ -14,13 +14,14 @@ from redis.asyncio import Redis
 
 from attribution.ledger import run_round
 from attribution.loader import Loader
-from attribution.rebuild import is_directory_lost, rebuild_derived, rebuild_redis
+from attribution.rebuild import is_directory_lost, mark_complete, rebuild_derived, rebuild_redis
 from attribution.warehouse import Warehouse
 from tests.attribution.fact_writer import FactWriter, changed, clicked, joined, paid, signed_up
 from tests.attribution.journaling import pipeline
 from tracker import redis_keys
 from tracker.bodies import Reading, read_body
 from tracker.directory import Directory
+from tracker.errors import Unavailable
 from tracker.events import Clicked
 from tracker.ids import new_time_ordered_id, new_visitor_id
 from tracker.intake import Intake
@@ -72,6 +73,7 @@ class Story:
         await journal.close()
 
     async def happen(self) -> None:
+        mark_complete(self.client)
         clicks = [
             Clicked(
                 click_id=new_time_ordered_id(NOW_MS - i * DAY_MS // 8), clicked_at=NOW_MS - i * DAY_MS // 8,
@@ -196,6 +198,34 @@ async def test_an_emptied_redis_comes_back_byte_for_byte(story: Story) -> None:
     changes = {(entry[b"kind"], entry[b"key"]) for _, entry in story.client.xrange(redis_keys.CHANGES)}
     assert {(b"partner", f"P{i}".encode()) for i in range(4)} <= changes
     assert len([kind for kind, _ in changes if kind == b"link"]) == 8
+    story.rebuild()
+    assert state(story.client) == before
+
+
+async def test_who_joins_an_emptied_redis_does_not_hide_the_loss(story: Story) -> None:
+    before = state(story.client)
+    story.client.flushall()
+    await story.accept("partner", partner_id="early-bird", name="E", email="e@example.com")
+    assert is_directory_lost(story.client, story.warehouse)
+    story.rebuild()
+    assert not is_directory_lost(story.client, story.warehouse)
+    partners = state(story.client)[redis_keys.PARTNERS]
+    assert partners.keys() == before[redis_keys.PARTNERS].keys() | {b"early-bird"}
+    newest = story.client.xrevrange(redis_keys.CHANGES, count=1)[0][1]
+    assert newest == {b"kind": b"all", b"key": b""}, "trackers read everything once it is complete"
+
+
+async def test_a_redis_that_is_emptied_again_during_the_rebuild_is_not_called_complete(story: Story) -> None:
+    before = state(story.client)
+    story.client.flushall()
+
+    def empty_once_more(line: str) -> None:
+        if line.startswith("licenses"):
+            story.client.flushall()
+
+    with pytest.raises(Unavailable, match="lost its directory again"):
+        rebuild_redis(story.client, story.warehouse, PROGRAM, NOW_MS, empty_once_more)
+    assert is_directory_lost(story.client, story.warehouse)
     story.rebuild()
     assert state(story.client) == before
 
