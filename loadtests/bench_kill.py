@@ -58,6 +58,7 @@ class KillBench:
         self._promises = Promises()
         self._breakages = _in_turn(random.Random(seed))
         self._broke: Counter[str] = Counter()
+        self._clicks_stored = 0
         self.rounds = 0
 
     def run(self, rounds: int) -> dict[str, Any]:
@@ -74,6 +75,7 @@ class KillBench:
             "workers": self._server.workers,
             "seconds": round(time.monotonic() - began_s, 1),
             **self._promises.counts(),
+            "clicks_stored": self._clicks_stored,
             "breakages": dict(self._broke),
             "answers": dict(sorted(self._promises.answers.items())),
         }
@@ -133,6 +135,7 @@ class KillBench:
         else:
             self._server.kill_all()
         stored = read_stored(self._server)
+        self._clicks_stored = len(stored.clicks)
         broken = broken_promises(self._promises, stored)
         if pipeline["stored"] != stored.rows:
             broken.append(Broken("a count is wrong", "stored", str(stored.rows), str(pipeline["stored"])))
