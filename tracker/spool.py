@@ -31,7 +31,7 @@ from typing import BinaryIO
 from tracker.click_line import ClickLine
 from tracker.events import CLICK_COLUMNS
 
-# What a machine gives to waiting clicks: about three million of them.
+# What a machine gives to waiting clicks: about two million of them.
 SPOOL_BYTES = 1 << 30
 # A segment is delivered, and its room given back, as a whole.
 SEGMENT_BYTES = 8 << 20
@@ -176,12 +176,15 @@ class Spool:
         """Keep clicks, on disk when this returns. Raises OSError (SpoolFull when there is no room)."""
         frames = b"".join(_frame(lines[at : at + RECORD_CLICKS]) for at in range(0, len(lines), RECORD_CLICKS))
         with self._lock:
-            self._has_failed = True  # until it has not
-            if self.size_bytes() + len(frames) > self.limit_bytes:
-                raise SpoolFull(f"the spool {self.folder} holds its {self.limit_bytes} bytes")
-            self._write(frames)
-            if not self._is_in_place():
-                self._move()
+            try:
+                if self.size_bytes() + len(frames) > self.limit_bytes:
+                    raise SpoolFull(f"the spool {self.folder} holds its {self.limit_bytes} bytes")
+                self._write(frames)
+                if not self._is_in_place():
+                    self._move()
+            except OSError:
+                self._has_failed = True
+                raise
             self._has_failed = False
 
     @property
