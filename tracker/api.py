@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
@@ -27,6 +27,9 @@ BODY_SECONDS = 10.0
 # How long a call waits for Redis before it is a 503, all its commands together. What Redis did by then is unknown; the
 # same call again gets the first answer or does it.
 REDIS_SECONDS = 2.0
+# So many calls of a worker talk to Redis at a time, each on one connection; the others wait for their turn. redis-py
+# has 100 connections, and refuses who wants another.
+CALLS_AT_ONCE = 50
 
 CALLS = {
     "/v1/partners": "partner",
@@ -51,6 +54,7 @@ class ConversionsApi:
     journal: Journal
     settings: Settings
     now_ms: Callable[[], int]
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CALLS_AT_ONCE))
 
     def routes(self) -> list[Route]:
         return [
@@ -65,7 +69,7 @@ class ConversionsApi:
         self.journal.require_room()
         document = parse_json(await read_limited(request, MAX_BODY_BYTES))
         body = read_body(CALLS[request.url.path], document, Reading(self.program, self.now_ms()))
-        async with asyncio.timeout(REDIS_SECONDS):
+        async with asyncio.timeout(REDIS_SECONDS), self.turns:
             accepted = await self.intake.accept(body)
         answer: dict[str, Any] = dict(accepted.answer)
         if body.ignored:
@@ -87,11 +91,11 @@ class ConversionsApi:
 
     async def pipeline(self, request: Request) -> Response:
         await self._authorize(request)
-        async with asyncio.timeout(REDIS_SECONDS):
+        async with asyncio.timeout(REDIS_SECONDS), self.turns:
             return JSONResponse((await read_pipeline(self.redis, self.settings)).document())
 
     async def _authorize(self, request: Request) -> Token:
-        async with asyncio.timeout(REDIS_SECONDS):
+        async with asyncio.timeout(REDIS_SECONDS), self.turns:
             token = await self.tokens.verify(bearer(request))
         if token is None:
             raise Unauthorized("send the admin token or a service token as `Authorization: Bearer …`")

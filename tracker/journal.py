@@ -129,6 +129,9 @@ class Journal:
         self.redis_is_away = False
         """Whether the last write to Redis failed or was refused; then clicks go to the spool until a probe succeeds in
         a time that visitors can wait for."""
+        metrics.gauge(
+            "lasttouch_redis_away", "Whether clicks go to the disk at once.", lambda: float(self.redis_is_away)
+        )
         self._redis_takes_writes = True
         self.is_full = False
         """Whether Redis refuses because as many clicks wait as may, as far as is known here."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
+import signal
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tests.harness import Journey
+from tests.harness import ADMIN_TOKEN, Journey
 
 CALLERS = 12
 
@@ -29,6 +33,25 @@ def test_one_webhook_sent_many_times(journey: Journey) -> None:
     assert at_once(journey, "/v1/payments", [payment(journey)] * CALLERS) == {201: 1, 200: CALLERS - 1}
     journey.attributed()
     assert [line["amount_cents"] for line in journey.ledger("pay")] == [580]
+
+
+def test_more_callers_than_there_are_connections_to_redis(journey: Journey) -> None:
+    server = journey.server
+    workers = [pid for pid, command in server.processes().items() if " tracker --worker" in command]
+    callers = [http.client.HTTPConnection("127.0.0.1", server.tracker_port, timeout=30) for _ in range(400)]
+    for pid in workers:  # they find all calls at once when they go on
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for number, caller in enumerate(callers):
+            body = json.dumps(payment(journey, payment_id=journey.id(f"many{number}")))
+            caller.request("POST", "/v1/payments", body, {"Authorization": f"Bearer {ADMIN_TOKEN}"})
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    statuses = Counter(caller.getresponse().status for caller in callers)
+    for caller in callers:
+        caller.close()
+    assert statuses == {201: len(callers)}
 
 
 def test_one_id_for_different_payments(journey: Journey) -> None:

@@ -186,14 +186,14 @@ class World:
         answer = self.ask("/v1/pipeline")
         return answer.status == 200 and answer.json["spooled"] == 0 and spooled_count(self.spool) == 0
 
-    def lost(self) -> float:
-        """How many clicks the workers say are lost."""
+    def metric(self, name: str) -> float:
+        """A metric, all workers together."""
         found: dict[str, float] = {}
 
         def all_have_answered() -> bool:
             text = send(self.server.tracker_port, "GET", "/metrics").body.decode()
             worker = re.findall(r'worker="(\d+)"', text)[0]
-            found[worker] = sum(map(float, re.findall(r"lasttouch_lost_clicks_total{.*} (\S+)", text)))
+            found[worker] = sum(map(float, re.findall(rf"^{name}{{.*}} (\S+)", text, re.MULTILINE)))
             return len(found) == len(self.workers())
 
         poll("every worker's metrics", 20, all_have_answered)
@@ -209,13 +209,19 @@ def world() -> Iterator[World]:
             url = f"redis://:{PASSWORD}@127.0.0.1:{world.proxy.port}/0"
             for server in serving(folder, environ={"LASTTOUCH_REDIS_URL": url}):
                 world.server, world.journey = server, Journey(server)
-                world.journey.join("before")
-                for number in range(len(WAYS) + len(OTHERS)):
-                    world.journey.join(f"P{number}")
-                    world.journey.sign_up(f"L{number}", partner_id=world.journey.id(f"P{number}"))
+                world.journey.import_lines(partners(world.journey))
                 yield world
         finally:
             world.close()
+
+
+def partners(journey: Journey) -> Iterator[dict[str, str]]:
+    """A partner whose clicks come first in every way, and one for each way, with a license."""
+    for name in ("before", *(f"P{number}" for number in range(len(WAYS) + len(OTHERS)))):
+        given = {"partner_id": journey.id(name), "name": name, "email": f"{journey.id(name)}@partners.example"}
+        yield {"type": "partner", **given}
+        license_id = journey.id(name.replace("P", "L"))
+        yield {"type": "signup", "license_id": license_id, "product": "livechat", "partner_id": journey.id(name)}
 
 
 @dataclass(frozen=True)
@@ -337,6 +343,7 @@ def test_redis_is(world: World, name: str) -> None:
     visitor = Visitor(world.server)
     click(visitor, world.journey.id("before"))
     for _ in range(2):  # the machine may be busy once
+        poll("the workers write to Redis", 20, lambda: world.metric("lasttouch_redis_away") == 0)
         way.away(world)
         try:
             world.visit(seen, meanwhile=way.meanwhile)
@@ -395,7 +402,7 @@ def _taken(answer: Answer) -> Answer | None:
 def test_redis_and_the_disk_refuse_and_the_worker_recovers_by_itself(world: World) -> None:
     """The only loss there may be: said in the answer, and counted."""
     seen = begin(world, "full disk")
-    lost_before = world.lost()
+    lost_before = world.metric("lasttouch_lost_clicks_total")
     REFUSING(world)
     for pid in world.workers():
         limit_file_size(pid, 0)
@@ -403,7 +410,7 @@ def test_redis_and_the_disk_refuse_and_the_worker_recovers_by_itself(world: Worl
     assert set(seen.said) == {"302 not-recorded"} and seen.counted == []
     assert spooled_count(world.spool) == 0
     assert list(world.spool.glob("*.spool")) == [], "what could not be written leaves nothing behind"
-    assert world.lost() - lost_before == seen.said.total()
+    assert world.metric("lasttouch_lost_clicks_total") - lost_before == seen.said.total()
     check_conversions(seen, must_refuse=True)
 
     for pid in world.workers():
