@@ -93,6 +93,21 @@ def rebuild(options: Options) -> int:
     return rebuild_command(read_settings(data=options.data))
 
 
+def whatif(options: Options) -> int:
+    """what the ledger would be under other rules over the same history; changes nothing"""
+    from reports.whatif_command import whatif_command
+
+    allows = "" if options.allow_self_referral is None else str(options.allow_self_referral).lower()
+    given = {
+        "window_days": options.window_days,
+        "first_tier_percent": options.first_tier,
+        "second_tier_percent": options.second_tier,
+        "allow_self_referral": allows,
+        "model": options.model,
+    }
+    return whatif_command(read_settings(data=options.data), given, options.format)
+
+
 def quarantine(options: Options) -> int:
     """list what could not be understood, with the reason, or put it back"""
     from reports.maintenance import quarantine_command
@@ -192,6 +207,14 @@ DEMO = Flag(
 )
 FILE = Flag("file", {"metavar": "FILE", "help": "NDJSON, one event a line; `-` is standard input"})
 REJECTS = Flag("--rejects", {"metavar": "FILE", "help": "write every rejected line's number and reasons to FILE"})
+WINDOW_DAYS = Flag("--window-days", {"metavar": "N", "default": "", "help": "days from a click to a signup"})
+FIRST_TIER = Flag("--first-tier", {"metavar": "PERCENT", "default": "", "help": "percent of every payment"})
+SECOND_TIER = Flag("--second-tier", {"metavar": "PERCENT", "default": "", "help": "percent for the recruiter"})
+MODEL = Flag("--model", {"choices": ["last", "first"], "default": "", "help": "which click in the window wins"})
+SELF_REFERRAL = Flag(
+    "--allow-self-referral", {"action": argparse.BooleanOptionalAction, "help": "whether a self-referral earns"}
+)
+FORMAT = Flag("--format", {"choices": ["table", "json", "csv"], "default": "table", "help": "of what is printed"})
 REPLAY = Flag("--replay", {"metavar": "ID", "nargs": "+", "help": "put these pieces back; `all` for all of them"})
 WHAT = Flag(
     "what",
@@ -240,6 +263,7 @@ COMMANDS = (
     Command("import", import_, (FILE, DATA, REJECTS)),
     Command("audit", audit, (DATA,)),
     Command("rebuild", rebuild, (DATA,)),
+    Command("whatif", whatif, (DATA, WINDOW_DAYS, FIRST_TIER, SECOND_TIER, MODEL, SELF_REFERRAL, FORMAT)),
     Command("quarantine", quarantine, (DATA, REPLAY)),
     Command("bench", bench, (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS, SEED, WORKERS, *SIZE, SCALE)),
     Command("redis", redis, (DATA, *CHILD), hidden=True),

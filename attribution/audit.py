@@ -1,19 +1,13 @@
-"""`lasttouch audit`: recompute every ledger line from the raw facts and compare to the cent.
-
-The rules are in SQL here, `queries/audit_*.sql`, written apart from the Python that rounds of attribution decide by.
-"""
+"""`lasttouch audit`: recompute every ledger line from the raw facts and compare to the cent."""
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
-from attribution.warehouse import Warehouse, load_queries
+from attribution.recomputation import Recomputation, recomputed
+from attribution.warehouse import Warehouse
 from tracker.program import Program
-
-QUERIES = load_queries(Path(__file__).with_name("queries"))
 
 MAX_ROWS = 1_000
 """Differences, and findings of one kind, that are listed; all are counted."""
@@ -69,49 +63,30 @@ FINDING_QUERIES = {
 REMARKS = frozenset({"exceeds_payment"})
 """Findings about the facts as they came, not about our results."""
 
-GATHERING = ("audit_gather_sources", "audit_gather_recruiters", "audit_gather_bindings")
-SCRATCH_TABLES = ("audit_sources", "audit_recruiters", "audit_bindings")
-
 
 def audit(warehouse: Warehouse, program: Program) -> Audit:
     """Recompute everything that is published and compare. Rounds and other audits may go on meanwhile."""
-    published = warehouse.rows(QUERIES["facts_published"])[0]
-    number = secrets.randbits(63)
-    parameters: dict[str, Any] = {
-        **published,
-        "audit": number,
-        "window_ms": program.window_ms,
-        "allow_self_referral": int(program.allow_self_referral),
-        "first_percent": program.first_tier_percent_hundredths,
-        "second_percent": program.second_tier_percent_hundredths,
-        "max_rows": MAX_ROWS,
-    }
-    try:
-        for query in GATHERING:
-            warehouse.run(QUERIES[query], **parameters)
-        return _compare(warehouse, parameters)
-    finally:
-        for table in SCRATCH_TABLES:
-            warehouse.run(QUERIES["audit_forget"], table=table, audit=number)
+    with recomputed(warehouse, program) as expected:
+        return _compare(expected)
 
 
-def _compare(warehouse: Warehouse, parameters: dict[str, Any]) -> Audit:
-    rows = warehouse.rows(QUERIES["audit_lines"], **parameters)
-    difference_count = rows[0].pop("differences") if rows else 0
+def _compare(expected: Recomputation) -> Audit:
+    rows = expected.rows("audit_lines", per_partner=0, max_rows=MAX_ROWS)
+    difference_count = rows[0]["found"] if rows else 0
     findings: list[Finding] = []
     counts: dict[str, int] = {}
     for kind, query in FINDING_QUERIES.items():
-        found = warehouse.rows(QUERIES[query], **parameters)
+        found = expected.rows(query, max_rows=MAX_ROWS)
         counts[kind] = found[0]["findings"] if found else 0
         findings.extend(Finding(kind, row["subject"], row["detail"]) for row in found)
-    totals = warehouse.rows(QUERIES["audit_totals"], **parameters)[0]
+    totals = expected.rows("audit_totals")[0]
     counts["totals"] = 0
     if off := totals["total_cents"] - totals["first_tier_cents"] - totals["second_tier_cents"]:
         counts["totals"] = 1
         findings.append(Finding("totals", "ledger", f"the headline is {off} cents more than the tiers"))
     return Audit(
-        parameters["round"],
-        parameters["through_load"],
+        expected.round,
+        expected.through_load,
         totals["lines"],
         difference_count,
         tuple(_difference(row) for row in rows),

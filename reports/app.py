@@ -22,7 +22,7 @@ from reports import health, sign_in
 from reports.access import ADMIN, ANY_PAGE, MARKETING, PARTNER, call, page
 from reports.admin import pages as admin
 from reports.calls import CALLS
-from reports.marketing import model_pages
+from reports.marketing import model_pages, whatif_page
 from reports.marketing import pages as marketing
 from reports.openapi import docs, openapi
 from reports.pages import SECURITY_HEADERS, STATIC
@@ -78,6 +78,8 @@ ROUTES: list[BaseRoute] = [
     Route("/marketing/funnel.csv", page(marketing.funnel_csv, MARKETING)),
     Route("/marketing/models", page(model_pages.models_page, MARKETING)),
     Route("/marketing/models.csv", page(model_pages.models_csv, MARKETING)),
+    Route("/marketing/whatif", page(whatif_page.whatif_page, MARKETING)),
+    Route("/marketing/whatif.csv", page(whatif_page.whatif_csv, MARKETING)),
     Mount("/static", StaticFiles(directory=STATIC)),
 ]
 
@@ -118,8 +120,8 @@ def create_app(
     """The app on stores that are connected already. `attribution` is None where it runs in another process."""
     app = Starlette(routes=ROUTES, middleware=MIDDLEWARE, exception_handlers=HANDLERS)
     app.router.redirect_slashes = False
-    limiter = anyio.CapacityLimiter(MAX_QUERIES_AT_ONCE)
-    app.state.room = Room(settings, program, redis, warehouse, tokens, secret, attribution, now_ms, limiter)
+    limiters = (anyio.CapacityLimiter(MAX_QUERIES_AT_ONCE), anyio.CapacityLimiter(1))
+    app.state.room = Room(settings, program, redis, warehouse, tokens, secret, attribution, now_ms, *limiters)
     app.state.request_counts = Counter[str]()
     app.state.request_seconds = 0.0
     return app

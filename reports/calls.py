@@ -9,9 +9,10 @@ from attribution.paths import MAX_TOUCHES
 from reports.access import ADMIN, MARKETING, PARTNER, Handler
 from reports.admin import api as admin
 from reports.admin import maintenance
-from reports.marketing import models
+from reports.marketing import models, whatif
 from reports.marketing.funnel import GROUPINGS, funnel_call
 from reports.partner_app import api as partner
+from tracker.program import MAX_WINDOW_DAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,5 +234,25 @@ CALLS: tuple[Call, ...] = (
                 "counted so many times); `distinct` paths that the models saw; `paths_left_out` and "
                 "`conversions_left_out` of rarer ones; `shortened`: journeys with more than "
                 f"{MAX_TOUCHES} touches, of which the first and the newest count"},
+    ),
+    Call(
+        "GET", "/v2/reports/whatif", whatif.whatif_call, MARKETING, "Marketing",
+        "What the ledger would be under other rules over the same history, per partner, beside what it is. "
+        "It reads the whole history and changes nothing.",
+        (Parameter("window_days", f"Days from a click to a signup, 1 to {MAX_WINDOW_DAYS}; the program's without it"),
+         Parameter("first_tier_percent", "Of every payment, 0 to 100; the program's without it"),
+         Parameter("second_tier_percent", "For the recruiter, 0 to 100; the program's without it"),
+         Parameter("model", "Which countable click in the window wins, of signups and of joins", whatif.MODELS),
+         Parameter("allow_self_referral", "Whether R4 is off; the program's setting without it", whatif.YES_OR_NO),
+         Parameter("format", "json or csv", ("json", "csv"))),
+        answer={"partner_id": "text", "licenses_now": "number of licenses bound to the partner",
+                "licenses_then": "number, under the other rules", "first_tier_now_cents": "number, of the ledger",
+                "first_tier_then_cents": "number", "second_tier_now_cents": "number",
+                "second_tier_then_cents": "number", "difference_cents": "number: both tiers, then less now"},
+        is_list=True, has_csv=True,
+        beside={"now": "object: the program's rules", "then": "object: the rules that were asked for",
+                "round": "number: the newest round that was looked at", "through_load": "number",
+                "moved_licenses": "number of licenses that would be somebody else's, or nobody's",
+                "total": "object: the sums of all items"},
     ),
 )  # fmt: skip

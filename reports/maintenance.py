@@ -37,10 +37,10 @@ SHOWN_CHARACTERS = 80  # of a piece's bytes
 
 def audit_command(settings: Settings) -> int:
     """Print what was audited, and a table where ledger and facts differ. The exit code: 0 when they agree, else 1."""
-    found = _ask_running(settings, "/v2/admin/audit")
+    found = ask_running(settings, "/v2/admin/audit")
     if found is None:
         program = load_program(settings.program_path)
-        with _own_warehouse(settings) as warehouse:
+        with own_warehouse(settings) as warehouse:
             result = audit(warehouse, program)
         found = {**asdict(result), "is_clean": result.is_clean}
     print("\n".join(audit_report(found)))
@@ -51,12 +51,12 @@ def rebuild_command(settings: Settings) -> int:
     """Print each step of a rebuild. Raises LasttouchError where it cannot be done; the exit code is 0."""
     if not settings.clickhouse_is_embedded and DataFolder(settings.data).is_served():
         raise LasttouchError(f"stop the server on {settings.data} first: no attribution may run during a rebuild")
-    found = _ask_running(settings, "/v2/admin/rebuild")
+    found = ask_running(settings, "/v2/admin/rebuild")
     if found is not None:
         print("\n".join(found["steps"]))
         return 0
     program = load_program(settings.program_path)
-    with _own_warehouse(settings) as warehouse, ExitStack() as stack:
+    with own_warehouse(settings) as warehouse, ExitStack() as stack:
         redis_url = settings.redis_url or stack.enter_context(redis_server.running(settings))
         rebuild_everything(replace(settings, redis_url=redis_url), program, warehouse, print)
     return 0
@@ -69,10 +69,10 @@ def quarantine_command(settings: Settings, replay_ids: Sequence[str]) -> int:
         print("\n".join(table(QUARANTINE_COLUMNS, pieces)) if pieces else "Nothing is in quarantine.")
         return 0
     ids = [piece["quarantine_id"] for piece in _quarantined(settings)] if replay_ids == ["all"] else list(replay_ids)
-    found = _ask_running(settings, "/v2/admin/quarantine/replay", {"ids": ids})
+    found = ask_running(settings, "/v2/admin/quarantine/replay", {"ids": ids})
     if found is None:
         program = load_program(settings.program_path)
-        with _own_warehouse(settings) as warehouse, ExitStack() as stack:
+        with own_warehouse(settings) as warehouse, ExitStack() as stack:
             redis_url = settings.redis_url or stack.enter_context(redis_server.running(settings))
             found = {"replayed": replay(replace(settings, redis_url=redis_url), program, warehouse, ids)}
     missing = sorted(set(ids) - set(found["replayed"]))
@@ -84,11 +84,11 @@ def quarantine_command(settings: Settings, replay_ids: Sequence[str]) -> int:
 
 def _quarantined(settings: Settings) -> list[dict[str, Any]]:
     """Quarantined pieces as rows of QUARANTINE_COLUMNS."""
-    found = _ask_running(settings, f"/v2/admin/quarantine?limit={MAX_QUARANTINED}", method="GET")
+    found = ask_running(settings, f"/v2/admin/quarantine?limit={MAX_QUARANTINED}", method="GET")
     if found is not None:
         return [{**item, "text": item["text"][:SHOWN_CHARACTERS]} for item in reversed(found["items"])]
     program = load_program(settings.program_path)
-    with _own_warehouse(settings) as warehouse:
+    with own_warehouse(settings) as warehouse:
         pieces = Quarantine(ClientStores(warehouse, program.data_centers)).listed(MAX_QUARANTINED)
     return [{**asdict(piece), "text": piece.bytes.decode(errors="replace")[:SHOWN_CHARACTERS]} for piece in pieces]
 
@@ -124,7 +124,7 @@ def _more(total: int, shown: int) -> list[str]:
 
 
 @contextmanager
-def _own_warehouse(settings: Settings) -> Iterator[Warehouse]:
+def own_warehouse(settings: Settings) -> Iterator[Warehouse]:
     """The ClickHouse, opened by this process; an embedded one only while nobody else uses the data folder."""
     folder = DataFolder(settings.data)
     if settings.clickhouse_is_embedded:
@@ -142,7 +142,7 @@ def _own_warehouse(settings: Settings) -> Iterator[Warehouse]:
         folder.unlock()
 
 
-def _ask_running(
+def ask_running(
     settings: Settings, path: str, body: Mapping[str, Any] | None = None, method: str = "POST"
 ) -> dict[str, Any] | None:
     """The answer of the app that serves the data folder with an embedded ClickHouse; None where there is none."""

@@ -48,8 +48,13 @@ NAVIGATION: dict[str, tuple[tuple[str, str], ...]] = {
         ("/admin/tokens", "Tokens"),
         ("/marketing/funnel", "Funnel"),
         ("/marketing/models", "Models"),
+        ("/marketing/whatif", "What if"),
     ),
-    "marketing": (("/marketing/funnel", "Funnel"), ("/marketing/models", "Models")),
+    "marketing": (
+        ("/marketing/funnel", "Funnel"),
+        ("/marketing/models", "Models"),
+        ("/marketing/whatif", "What if"),
+    ),
 }
 
 

@@ -52,6 +52,7 @@ class Room:
     attribution: AttributionState | None
     now_ms: Callable[[], int]
     queries_at_once: anyio.CapacityLimiter
+    heavy_at_once: anyio.CapacityLimiter
 
     async def rows(self, query: str, **params: Any) -> list[dict[str, Any]]:
         """Rows of a named query of reports/queries. The engine blocks, so it runs in a thread."""
@@ -65,6 +66,10 @@ class Room:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """The result of blocking work on the warehouse."""
         return await anyio.to_thread.run_sync(work, limiter=self.queries_at_once)
+
+    async def alone(self, work: Callable[[], T]) -> T:
+        """The result of blocking work that reads the whole history: an audit, a what-if. One at a time; others wait."""
+        return await anyio.to_thread.run_sync(work, limiter=self.heavy_at_once)
 
 
 def room_of(request: Request) -> Room:

@@ -95,9 +95,9 @@ class Outcome:
     funnel: list[FunnelLicense] = field(default_factory=list)
 
 
-def outcome(facts: Iterable[AnyFact], program: Program) -> Outcome:
-    """What the rules give on `facts`, in any order, with repeats."""
-    return _Reference(facts, program).outcome()
+def outcome(facts: Iterable[AnyFact], program: Program, first_touch: bool = False) -> Outcome:
+    """What the rules give on `facts`, in any order, with repeats. With `first_touch` R2 takes the oldest click."""
+    return _Reference(facts, program, first_touch).outcome()
 
 
 def once(facts: Iterable[AnyFact]) -> list[AnyFact]:
@@ -118,8 +118,9 @@ def half_even(value: Fraction) -> int:
 
 
 class _Reference:
-    def __init__(self, facts: Iterable[AnyFact], program: Program) -> None:
+    def __init__(self, facts: Iterable[AnyFact], program: Program, first_touch: bool = False) -> None:
         self.program = program
+        self.pick = min if first_touch else max
         self.clicks: list[Clicked] = []
         self.partners: dict[str, PartnerJoined] = {}
         self.licenses: dict[str, SignedUp | SolutionLicenseCreated] = {}
@@ -202,7 +203,7 @@ class _Reference:
             and moment - self.program.window_days * DAY <= click.clicked_at <= moment
             and self.counts(click)
         ]
-        return max(candidates, key=lambda click: (click.clicked_at, click.click_id), default=None)
+        return self.pick(candidates, key=lambda click: (click.clicked_at, click.click_id), default=None)
 
     def brought_by(self, visitor_id: str | None, hint: str, moment: int) -> Binding:
         """R2, then R3."""

@@ -36,7 +36,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return printed.err
 
 
-@pytest.mark.parametrize("command", ["serve", "tracker", "attribution", "reports", "audit", "rebuild"])
+@pytest.mark.parametrize("command", ["serve", "tracker", "attribution", "reports", "audit", "rebuild", "whatif"])
 def test_an_unknown_setting_stops_every_command(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +87,8 @@ def test_a_bad_setting_is_one_line_that_says_how_to_mend_it(
         (["sreve"], "invalid choice: 'sreve'"),
         ([], "required: COMMAND"),
         (["import"], "required: FILE"),
+        (["whatif", "--model", "linear"], "invalid choice: 'linear'"),
+        (["whatif", "--format", "xml"], "invalid choice: 'xml'"),
     ],
 )
 def test_a_bad_flag_is_refused(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,6 +141,22 @@ def test_audit_and_rebuild_of_a_folder_without_data(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert f"{tmp_path} holds no data yet" in refused(capsys, command, "--data", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--window-days", "0"], "--window-days must be a whole number from 1 to 3650"),
+        (["--window-days", "a"], "--window-days must be a whole number"),
+        (["--first-tier", "120"], "--first-tier must be a number from 0 to 100"),
+        (["--second-tier", "2.125"], "--second-tier must have at most two decimals"),
+        (["--window-days", "60", "--allow-self-referral"], "holds no data yet"),
+    ],
+)
+def test_a_what_if_that_cannot_be_is_refused(
+    arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert says in refused(capsys, "whatif", "--data", str(tmp_path), *arguments)
 
 
 def test_chunks_are_whole_lines_within_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:

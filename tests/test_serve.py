@@ -128,6 +128,13 @@ def test_audit_asks_the_running_server(run: Run) -> None:
     assert "every one is what the rules give" in done.stdout
 
 
+def test_a_what_if_asks_the_running_server(run: Run) -> None:
+    done = run.cli("whatif", "--window-days", "60", "--first-tier", "25", "--model", "first")
+    assert done.returncode == 0, done.stderr
+    assert "then: first click within 60 days, 25 % and 5 %" in done.stdout
+    assert "nothing was changed" in done.stdout
+
+
 def test_the_quarantine_is_listed_and_what_is_not_there_is_not_put_back(run: Run) -> None:
     assert run.cli("quarantine").stdout == "Nothing is in quarantine.\n"
     done = run.cli("quarantine", "--replay", "no-such-id")
@@ -169,4 +176,6 @@ def test_audit_and_rebuild_work_with_the_server_stopped(run: Run) -> None:
     assert rebuilt.returncode == 0, rebuilt.stderr
     audited = run.cli("audit")
     assert audited.returncode == 0, audited.stderr
+    asked = run.cli("whatif", "--format", "json", "--allow-self-referral")
+    assert json.loads(asked.stdout)["then"]["allow_self_referral"] is True, asked.stderr
     assert DataFolder(run.data).running() is None

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from tracker.errors import SettingError
 
 DAY_MS = 86_400_000
+MAX_WINDOW_DAYS = 3650
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,8 @@ def parse_program(document: Mapping[str, Any], source: str) -> Program:
             raise SettingError(f"{source}: [products.{required}] is missing")
     if not program.data_centers:
         raise SettingError(f"{source}: [data_centers] must name at least one")
-    if not 1 <= program.window_days <= 3650:
-        raise SettingError(f"{source}: [program] window_days must be from 1 to 3650")
+    if not 1 <= program.window_days <= MAX_WINDOW_DAYS:
+        raise SettingError(f"{source}: [program] window_days must be from 1 to {MAX_WINDOW_DAYS}")
     return program
 
 

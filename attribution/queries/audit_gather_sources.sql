@@ -1,7 +1,7 @@
 -- Who brought each signup and each join: the newest countable click in the window (R1, R2), else the partner whom the
 -- site named, if active then (R3). Both ends of the window belong to it.
 -- Grain: one row per license signed up for, and one per partner.
--- Parameters: audit, through_load, window_ms.
+-- Parameters: audit, through_load, window_ms, picks_first (what if the oldest such click won instead of the newest).
 insert into audit_sources (audit, decides, id, partner_id, click_id, reason)
 with
     suspensions as (
@@ -59,7 +59,14 @@ with
         where not suspensions.is_suspended
     ),
     touches as (
-        select decides, id, max(tuple(clicked_at, toString(click_id), partner_id)) as newest
+        select
+            decides,
+            id,
+            if(
+                {picks_first:UInt8},
+                min(tuple(clicked_at, toString(click_id), partner_id)),
+                max(tuple(clicked_at, toString(click_id), partner_id))
+            ) as winner
         from countable
         group by decides, id
     ),
@@ -84,11 +91,11 @@ select
     judged.decides,
     judged.id,
     multiIf(
-        touches.id != '', tupleElement(touches.newest, 3),
+        touches.id != '', tupleElement(touches.winner, 3),
         judged.had_joined and not judged.is_suspended, judged.hint,
         ''
     ),
-    if(touches.id != '', tupleElement(touches.newest, 2), ''),
+    if(touches.id != '', tupleElement(touches.winner, 2), ''),
     multiIf(
         touches.id != '', 'last_touch',
         not judged.had_joined, 'none',

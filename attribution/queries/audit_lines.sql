@@ -1,6 +1,7 @@
--- Where the published ledger says something else than the rules give on the raw facts (R6, R8–R11, R13).
--- Grain: one row per money event, tier and partner that differs; `differences` counts all of them.
--- Parameters: audit, round, through_load, first_percent, second_percent (in hundredths), max_rows.
+-- What the rules give on the raw facts (R6, R8–R11, R13) beside what the published ledger says.
+-- Grain: one row per money event, tier and partner that differs; or, with per_partner, one per tier and partner that
+--   either gives anything. `found` counts the rows beyond max_rows too.
+-- Parameters: audit, round, through_load, first_percent, second_percent (in hundredths), per_partner, max_rows.
 with
     n -> sign(n) * (
         intDiv(abs(n), 10000) + (abs(n) % 10000 > 5000 or (abs(n) % 10000 = 5000 and intDiv(abs(n), 10000) % 2 = 1))
@@ -116,17 +117,17 @@ with
         where round <= {round:UInt64}
     )
 select
-    license_id,
-    payment_id,
-    money_event_id,
+    if({per_partner:UInt8}, '', both.license_id) as license_id,
+    if({per_partner:UInt8}, '', both.payment_id) as payment_id,
+    if({per_partner:UInt8}, '', both.money_event_id) as money_event_id,
     tier,
     earner_id as partner_id,
     sum(expected) as expected_cents,
     sum(posted) as posted_cents,
-    count() over () as differences
+    count() over () as found
 from both
 group by license_id, payment_id, money_event_id, tier, earner_id
-having expected_cents != posted_cents
+having {per_partner:UInt8} or expected_cents != posted_cents
 order by license_id, payment_id, money_event_id, tier, partner_id
 limit {max_rows:UInt32}
 settings max_bytes_before_external_group_by = 500000000

@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from attribution.audit import QUERIES, audit
+from attribution.audit import audit
 from attribution.commission import commission_cents
 from attribution.ledger import run_round
+from attribution.recomputation import QUERIES
 from attribution.warehouse import Warehouse
 from tests.attribution.fact_writer import (
     DAY,

@@ -19,7 +19,7 @@ PAGES = {
     "admin": ("/admin/", "/admin/partners", "/admin/commissions", "/admin/licenses/L2", "/admin/tokens",
               "/admin/partners/P/"),
     "marketing": ("/marketing/funnel?group_by=week", "/marketing/funnel?group_by=partner",
-                  "/marketing/models?date_from=2026-01-01", "/docs"),
+                  "/marketing/models?date_from=2026-01-01", "/marketing/whatif?model=first", "/docs"),
 }  # fmt: skip
 
 
