@@ -124,7 +124,7 @@ def bench(options: Options) -> int:
 def _bench_redirect(options: Options) -> dict[str, Any]:
     from loadtests.bench_redirect import bench_redirect
 
-    return bench_redirect(options.rounds or 5, options.seconds or 4.0, options.connections)
+    return bench_redirect(options.rounds or 5, options.seconds or 4.0, options.connections or 64)
 
 
 def _bench_kill(options: Options) -> dict[str, Any]:
@@ -139,10 +139,19 @@ def _bench_rebuild(options: Options) -> dict[str, Any]:
     return bench_rebuild(Size(options.clicks, options.signups, options.payments, options.partners).times(options.scale))
 
 
+def _bench_report(options: Options) -> dict[str, Any]:
+    from loadtests.bench_rebuild import Size
+    from loadtests.bench_report import bench_report
+
+    size = Size(options.clicks, options.signups, options.payments, options.partners).times(options.scale)
+    return bench_report(size, options.seconds or 30.0, options.connections or 50)
+
+
 BENCHES: dict[str, Callable[[Options], dict[str, Any]]] = {
     "redirect": _bench_redirect,
     "kill": _bench_kill,
     "rebuild": _bench_rebuild,
+    "report": _bench_report,
 }
 
 
@@ -221,18 +230,23 @@ WHAT = Flag(
     {
         "choices": list(BENCHES),
         "help": "`redirect`: a durable click beside an empty answer; `kill`: traffic while processes are killed; "
-        "`rebuild`: attribution beside the bare SQL that counts",
+        "`rebuild`: attribution beside the bare SQL that counts; `report`: partners who ask for their reports",
     },
 )
 ROUNDS = Flag("--rounds", {"metavar": "N", "type": int, "help": "rounds (default: redirect 5, kill 200)"})
 SECONDS = Flag("--seconds", {"metavar": "S", "type": float, "help": "of load (default: redirect 4, kill 3 a round)"})
 SEED = Flag("--seed", {"metavar": "N", "type": int, "help": "kill: do what a run that told this number did"})
-CONNECTIONS = Flag("--connections", {"metavar": "N", "type": int, "default": 64, "help": "connections (default 64)"})
+CONNECTIONS = Flag("--connections", {"metavar": "N", "type": int, "help": "at once (default: redirect 64, report 50)"})
 SIZE = tuple(
-    Flag(f"--{name}", {"metavar": "N", "type": int, "default": count, "help": f"rebuild: how many (default {count:,})"})
+    Flag(
+        f"--{name}",
+        {"metavar": "N", "type": int, "default": count, "help": f"rebuild, report: how many (default {count:,})"},
+    )
     for name, count in (("clicks", 20_000_000), ("signups", 400_000), ("payments", 2_000_000), ("partners", 10_000))
 )
-SCALE = Flag("--scale", {"metavar": "X", "type": float, "default": 1.0, "help": "rebuild: times as many (default 1)"})
+SCALE = Flag(
+    "--scale", {"metavar": "X", "type": float, "default": 1.0, "help": "rebuild, report: times as many (default 1)"}
+)
 # How a supervisor starts its children; see tracker/supervisor.py.
 CHILD = (
     Flag("--listen-fd", {"type": int, "help": HIDDEN}),

@@ -75,8 +75,8 @@ class Cost:
 def bench_rebuild(size: Size, data: Path | None = None) -> dict[str, Any]:
     """Everything measured, for `lasttouch bench rebuild`. `data`: where to put the benchmark's folder."""
     with tempfile.TemporaryDirectory(prefix="lasttouch-bench-", dir=data) as folder:
-        small = _Bench(f"chdb://{folder}", "bench_small", size.times(1 / SMALLER))
-        large = _Bench(f"chdb://{folder}", "bench_large", size)
+        small = Bench(f"chdb://{folder}", "bench_small", size.times(1 / SMALLER))
+        large = Bench(f"chdb://{folder}", "bench_large", size)
         for each in (small, large):
             each.make_facts()
         _forget_peak_memory()
@@ -115,7 +115,7 @@ def median(costs: list[Cost]) -> Cost:
     return sorted(costs, key=lambda cost: cost.cpu_seconds)[len(costs) // 2]
 
 
-class _Bench:
+class Bench:
     """A program of some size in a database of its own."""
 
     def __init__(self, url: str, database: str, size: Size) -> None:
@@ -180,7 +180,12 @@ class _Bench:
         )[0]["n"]
         return found
 
+    def leave(self) -> None:
+        """Close, and leave the database where it is."""
+        self._warehouse.close()
+
     def close(self) -> None:
+        """Close, and leave nothing behind."""
         self._warehouse.drop()
         self._warehouse.close()
 
@@ -191,19 +196,19 @@ class _Bench:
         self._warehouse.insert("loads", ["load_id", "stream", "is_finished"], [[self._load, "bench", 1]])
 
 
-def _payments(bench: _Bench) -> list[Cost]:
+def _payments(bench: Bench) -> list[Cost]:
     return _after(lambda: bench.new_payments(NEW_PAYMENTS), bench)
 
 
-def _one_payment(bench: _Bench) -> list[Cost]:
+def _one_payment(bench: Bench) -> list[Cost]:
     return _after(lambda: bench.new_payments(1), bench)
 
 
-def _clicks(bench: _Bench) -> list[Cost]:
+def _clicks(bench: Bench) -> list[Cost]:
     return _after(lambda: bench.new_clicks(NEW_CLICKS), bench)
 
 
-def _after(new: Callable[[], None], bench: _Bench) -> list[Cost]:
+def _after(new: Callable[[], None], bench: Bench) -> list[Cost]:
     """What rounds cost after new facts, several times."""
     costs = []
     for _ in range(REPEATS):

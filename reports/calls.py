@@ -92,6 +92,16 @@ CHAIN = {
 
 CALLS: tuple[Call, ...] = (
     Call(
+        "GET", "/v2/partners/overview", partner.overview, PARTNER, "Partner",
+        "Your clicks, signups and commission by day, days without any included, and your balance.",
+        (Parameter("date_from", "The first day, a date in UTC; without it 30 days end with date_to"),
+         Parameter("date_to", "The last day, a date in UTC, at most a year after the first; today without it")),
+        answer={"date_from": "text", "date_to": "text", "totals": "sums of the items' numbers",
+                "commission_cents": "number, of all time", "blocked_cents": "number, on hold",
+                "balance_cents": "number",
+                "items": "list of {day, clicks, signups, first_tier_cents, second_tier_cents}"},
+    ),
+    Call(
         "GET", "/v2/partners/commissions", partner.list_commissions, PARTNER, "Partner",
         "Your commission lines, newest money event first.",
         (Parameter("tier", "One tier only; 0 for both", ("0", "1", "2")), LICENSE_ID, PAYMENT_ID, DATE_FROM, DATE_TO,

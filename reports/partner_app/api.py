@@ -10,6 +10,7 @@ from reports.commissions import LineFilter, line_document, partner_lines_page
 from reports.explanations import explain_own_license, partner_chain, partner_license_document
 from reports.filters import one_of, read_query
 from reports.paging import read_cursor, read_limit
+from reports.partner_app.overview import NUMBERS, read_balance, read_days, read_days_asked
 from reports.periods import read_period
 from reports.room import Room
 from tracker.errors import NotFound
@@ -38,6 +39,28 @@ async def commission_chain(room: Room, viewer: Viewer, request: Request) -> Resp
     if document is None:
         raise NotFound("There is no such commission line among yours.")
     return JSONResponse(document)
+
+
+async def overview(room: Room, viewer: Viewer, request: Request) -> Response:
+    values = read_query(request, ("date_from", "date_to"))
+    first, last = read_days_asked(values["date_from"], values["date_to"], room.now_ms())
+    days = await read_days(room, viewer.partner_id, first, last)
+    balance = await read_balance(room, viewer.partner_id)
+    items = [
+        {"day": day.isoformat(), **{name: days.values[name][number] for name in NUMBERS}}
+        for number, day in enumerate(days.days)
+    ]
+    return JSONResponse(
+        {
+            "date_from": first.isoformat(),
+            "date_to": last.isoformat(),
+            "totals": days.totals,
+            "commission_cents": balance.commission_cents,
+            "blocked_cents": balance.blocked_cents,
+            "balance_cents": balance.balance_cents,
+            "items": items,
+        }
+    )
 
 
 async def license_explanation(room: Room, viewer: Viewer, request: Request) -> Response:

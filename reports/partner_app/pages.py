@@ -18,7 +18,7 @@ from reports.paging import TOP, Page, read_cursor
 from reports.partner_app.chain_words import chain_words
 from reports.partner_app.clicks import clicks_page
 from reports.partner_app.licenses import licenses_page, partner_license
-from reports.partner_app.overview import read_balance, read_last_days
+from reports.partner_app.overview import SPANS, dates_of, draw, read_balance, read_days
 from reports.partners import Partner, find_partner
 from reports.periods import read_period
 from reports.room import Room
@@ -46,12 +46,18 @@ class Subject:
 async def overview(room: Room, viewer: Viewer, request: Request) -> Response:
     subject = await _subject(room, viewer, request)
     partner_id = subject.partner.partner_id
+    chosen = one_of("span", read_query(request, ("span",))["span"], [span.key for span in SPANS])
+    span = next(one for one in SPANS if one.key == chosen)
+    days = await read_days(room, partner_id, *dates_of(span, room.now_ms()))
     return await _show(
         request,
         subject,
         "partner/overview.html",
         balance=await read_balance(room, partner_id),
-        last=await read_last_days(room, partner_id),
+        spans=SPANS,
+        span=span,
+        totals=days.totals,
+        charts=draw(days, span, room.program.currency),
         newest=await partner_lines_page(room, LineFilter(partner_id=partner_id), TOP, 5),
     )
 

@@ -38,6 +38,43 @@ def test_overview(app: App) -> None:
     assert "Your account is suspended" in page(app, "/partner/", "S")
 
 
+def test_overview_of_a_year_by_month(app: App) -> None:
+    text = page(app, "/partner/?span=12m")
+    assert numbers(text)["Clicks, 12 months"] == "5", "the click of day 8 too"
+    assert "Mar 2025" in text and "Feb 2026" in text and "Feb 2025" not in text, "twelve months, this one included"
+    assert app.get("/partner/?span=nonsense", cookie=app.sign_in(app.tokens["P"])).status == 400
+
+
+def test_overview_as_data(app: App) -> None:
+    answer = app.get("/v2/partners/overview?date_from=2026-01-20&date_to=2026-02-10", app.tokens["P"])
+    assert answer.status == 200, answer.text
+    found = answer.json
+    assert len(found["items"]) == 22, "days without anything are there"
+    by_day = {item["day"]: item for item in found["items"]}
+    assert by_day["2026-01-21"]["clicks"] == 2 and by_day["2026-01-22"]["signups"] == 1
+    assert by_day["2026-01-25"]["first_tier_cents"] == 580 and by_day["2026-01-31"]["first_tier_cents"] == -200
+    assert found["totals"]["clicks"] == sum(item["clicks"] for item in found["items"]) == 4
+    assert found["balance_cents"] == found["commission_cents"] - found["blocked_cents"] == 380
+    assert app.get("/v2/partners/overview", app.tokens["P"]).json["items"][-1]["day"] == "2026-02-10"
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("date_from=yesterday", "date_from"),
+        ("date_to=2026-02-30", "date_to"),
+        ("date_from=2026-02-02&date_to=2026-02-01", "date_to"),
+        ("date_from=2024-01-01&date_to=2026-01-01", "date_to"),
+        ("date_from=1969-01-01&date_to=1969-01-02", "date_from"),
+        ("date_to=0001-01-01", "date_from"),
+        ("date_from=9999-12-31&date_to=9999-12-31", "date_from"),
+    ],
+)
+def test_bad_days_are_named(app: App, query: str, field: str) -> None:
+    answer = app.get(f"/v2/partners/overview?{query}", app.tokens["P"])
+    assert answer.status == 400 and field in answer.text
+
+
 def test_hostile_names_are_only_text(app: App) -> None:
     for path in ("/partner/", "/admin/partners", "/admin/partners?search=%3Cscript%3E", "/admin/partners/P/"):
         text = page(app, path, "P" if path == "/partner/" else "admin")
