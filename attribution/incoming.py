@@ -9,20 +9,21 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from attribution.journal_lines import are_clicks, check_click, directory_entry, fact_type, named_client
 from attribution.journal_streams import Entry, entry_order
 from tracker import redis_keys
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Consecutive lines of one field of an entry, without the last line feed."""
+class Piece(NamedTuple):
+    """Consecutive lines of one field of an entry, without the last line feed. `line_count`: how many."""
 
     entry: Entry
     field: str
     first_line: int
     data: bytes
+    line_count: int = 1
 
     def lines(self) -> list[Piece]:
         """The same, a line a piece."""
@@ -87,23 +88,25 @@ def _count(entry: Entry) -> int | None:
 
 
 def _read_entry(entry: Entry, count: int | None, incoming: Incoming) -> None:
-    if entry.stream == redis_keys.FACT_JOURNAL:
-        if b"facts" in entry.fields:
-            _read_counted(entry, "facts", count, incoming, _read_fact)
-        if b"entries" in entry.fields:
-            _read_uncounted(entry, "entries", incoming, _read_directory_entry)
-    elif b"clicks" in entry.fields:
-        data = entry.fields[b"clicks"]
-        if are_clicks(data, count):
+    fields = entry.fields
+    if b"clicks" in fields and entry.stream != redis_keys.FACT_JOURNAL:
+        lines = fields[b"clicks"]
+        if are_clicks(lines, count):
             incoming.received[entry.stream] += count or 0
-            incoming.clicks += [Piece(entry, "clicks", 0, data[:-1])] if data else []
+            if count:
+                incoming.clicks.append(Piece(entry, "clicks", 0, lines[:-1], count))
         else:
             _read_counted(entry, "clicks", count, incoming, _read_click)
-    elif b"clients" in entry.fields:
+    elif entry.stream == redis_keys.FACT_JOURNAL and (b"facts" in fields or b"entries" in fields):
+        if b"facts" in fields:
+            _read_counted(entry, "facts", count, incoming, _read_fact)
+        if b"entries" in fields:
+            _read_uncounted(entry, "entries", incoming, _read_directory_entry)
+    elif b"clients" in fields:
         _read_uncounted(entry, "clients", incoming, _read_client)
-    if not entry.fields.keys() & {b"facts", b"entries", b"clicks", b"clients"}:
+    else:
         incoming.received[entry.stream] += count or 0
-        found = b"\n".join(name + b"=" + value for name, value in entry.fields.items())
+        found = b"\n".join(name + b"=" + value for name, value in fields.items())
         incoming.refused.append(Refused(Piece(entry, "", 0, found), "the entry has no known field", count or 0))
 
 

@@ -161,9 +161,8 @@ class Loader:
         """Stage and store everything. Returns how many facts this load has stored, by stream."""
         stored: Counter[str] = Counter()
         if incoming.clicks:
-            incoming.refused += self._staging.store_clicks(incoming.clicks, self._newest)
-            for number, count in self._staging.stored_clicks(self._newest).items():
-                stored[self.streams.names[number]] = count
+            stored, refused = self._staging.store_clicks(incoming.clicks, self._newest, is_again)
+            incoming.refused += refused
         for kind, pieces in incoming.facts.items():
             incoming.refused += self._staging.store_facts(kind, pieces, self._newest)
         if is_again:  # what was stored before and is in Redis no more, should Redis have been emptied in between
