@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from attribution.loader import Load, Loader
+from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
 from tests.attribution.fact_writer import (
     changed,
@@ -131,6 +132,39 @@ def test_the_first_of_a_repeated_id_wins(client: redis.Redis, warehouse: Warehou
     assert warehouse.rows("select partner_id from clicks") == [{"partner_id": "first"}]
 
 
+def test_repeated_clicks_are_told_by_the_stream_that_they_came_from(client: redis.Redis, warehouse: Warehouse) -> None:
+    """In the load that brings a click twice, and in later ones; other clicks of the same moment are no repeats."""
+    loading = loader(client, warehouse)
+    streams = [redis_keys.click_journal(shard) for shard in (2, 5)]
+    journal_bytes(client, streams[0], "clicks", click_bytes(1) + click_bytes(2) + click_bytes(1), 3)
+    journal_bytes(client, streams[1], "clicks", click_bytes(2) + click_bytes(3), 2)
+    journal_bytes(client, streams[1], "clicks", click_bytes(3), 1)
+    [first] = load_all(loading)
+    journal_bytes(client, streams[1], "clicks", click_bytes(4), 1)
+    journal_bytes(client, streams[0], "clicks", click_bytes(5) + click_bytes(3), 2)
+    [second] = load_all(loading)
+    rows = warehouse.rows(
+        "select load_id, stream, stored, duplicates from loads final where stored + duplicates > 0 order by all"
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        (first.load_id, streams[0], 2, 1), (first.load_id, streams[1], 1, 2),
+        (second.load_id, streams[0], 1, 1), (second.load_id, streams[1], 1, 0),
+    ]  # fmt: skip
+    assert rows_of(warehouse, "clicks") == 5
+
+
+def test_stored_clicks_are_looked_up_among_those_of_the_same_time(client: redis.Redis, warehouse: Warehouse) -> None:
+    """However many clicks there were before: else each load would cost what the history does."""
+    journal(client, *(clicked(i, "A", day=i / 1000, visitor=i) for i in range(100_000)), entry_size=20_000)
+    loading = loader(client, warehouse)
+    load_all(loading)
+    warehouse.run("insert into incoming_clicks (click_id, clicked_at) values ({id:UUID}, {at:Int64})",
+                  id=uuid_of(7), at=clicked(7, "A", day=7 / 1000).clicked_at)  # fmt: skip
+    assert warehouse.rows(QUERIES["loader_known_clicks"]) == [{"known": 1}]
+    [plan] = warehouse.rows(f"explain estimate {QUERIES['loader_known_clicks']}")
+    assert 0 < plan["rows"] <= 16_384
+
+
 def test_a_load_is_bounded_and_streams_take_turns(
     client: redis.Redis, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +221,12 @@ def click_bytes(number: int, **replaced: str) -> bytes:
     ("line", "reason"),
     [
         (click_bytes(9, time="1"), "malformed"),
+        (click_bytes(9, time="1736251200"), "malformed"),  # ClickHouse would take it for seconds
+        (click_bytes(9, time="17362512000000"), "malformed"),
+        (click_bytes(9, time="-1736251200000"), "malformed"),
+        (click_bytes(9, time="2025-01-07 12:00:00"), "malformed"),
+        (click_bytes(9, time=""), "malformed"),
+        (click_bytes(9, id="\\N"), "malformed"),
         (click_bytes(9, id="x" * 36), "malformed"),
         (click_bytes(9, visitor="nobody"), "malformed"),
         (b"\xff" + click_bytes(9)[1:], "not UTF-8"),
@@ -303,8 +343,9 @@ def fused_loader(client: redis.Redis, warehouse: Warehouse, fuse: Fuse) -> Loade
     return loading
 
 
+@pytest.mark.parametrize("repeats", [True, False], ids=["clicks that come twice", "clicks that are all new"])
 def test_a_crash_between_any_two_steps(
-    client: redis.Redis, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+    client: redis.Redis, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, repeats: bool
 ) -> None:
     """Break every call to a store in turn, break the recovery at some call too, then restart."""
     fuse = Fuse()
@@ -317,10 +358,10 @@ def test_a_crash_between_any_two_steps(
         loading = fused_loader(client, warehouse, fuse)
         loading.load_once()
         journal(client, paid(f"p{attempt}", "l", 5, 1), clicked(attempt, "A", 1, attempt), paid("p1", "l", 5, 1),
-                clicked(attempt, "A", 1, attempt), joined(f"P{attempt}"),
+                *[clicked(attempt, "A", 1, attempt)] * repeats, joined(f"P{attempt}"),
                 ClientNamed(license_id=f"l{attempt}", data_center="us-south1", email="j@example.com"))  # fmt: skip
         journal_bytes(client, redis_keys.FACT_JOURNAL, "facts", b"poison", 1)
-        expected, duplicates, quarantined = expected + 3, duplicates + 2, quarantined + 1
+        expected, duplicates, quarantined = expected + 3, duplicates + 1 + repeats, quarantined + 1
         fuse.arm(attempt)
         try:
             loading.load_once()
