@@ -5,10 +5,10 @@ alter table clicks add projection if not exists by_time (
     order by clicked_at
 );
 
-alter table clicks materialize projection by_time;
+alter table clicks materialize projection if exists by_time;
 
--- As small as with ZSTD(3) on real clicks, and a sixth less work to store.
+-- As small as with ZSTD(3), which was here before, for a sixth less work to store a click.
 alter table clicks
-    modify column user_agent String codec(ZSTD(1)),
-    modify column referrer String codec(ZSTD(1)),
-    modify column landing_query String codec(ZSTD(1));
+    modify column if exists user_agent String codec(ZSTD(1)),
+    modify column if exists referrer String codec(ZSTD(1)),
+    modify column if exists landing_query String codec(ZSTD(1));
