@@ -13,11 +13,10 @@ import logging
 import re
 from typing import Any, NamedTuple, cast
 
-from tracker.events import tsv_text
+from tracker.events import tsv_fields
 from tracker.ids import is_caller_id
 from tracker.standing import Change, Standing, standing
 
-_ODD = re.compile(r"[\\\n\r\0]")
 _ESCAPED = re.compile(r"\\(.)")
 _UNESCAPED = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
 _DECODER = json.JSONDecoder()
@@ -41,10 +40,7 @@ def link_line(code: str, value: bytes) -> bytes | None:
         if not is_caller_id(code) or not is_caller_id(partner_id):
             raise ValueError("ids have 1–64 characters of A–Z a–z 0–9 _ . -")
         fields = (partner_id, entry["product"], entry.get("campaign") or "", entry.get("landing_url") or "")
-        text = "\t".join(fields)
-        if text.count("\t") >= len(fields) or _ODD.search(text):
-            text = "\t".join([tsv_text(field) for field in fields])
-        return _line(text)
+        return _line(tsv_fields(fields))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         log.error("the directory's entry of link %r cannot be read: %r", code, error)
         return None
@@ -76,6 +72,12 @@ def standing_of(partner_id: str, line: bytes) -> Standing:
     """A partner's standing from their line, without what the line does not have: the hash of the e-mail, and rates."""
     joined_at, _, changes = _text(line).partition("\t")
     return standing(partner_id, int(joined_at), "", (Change(*row) for row in json.loads(changes)) if changes else ())
+
+
+def is_active(line: bytes, moment: int) -> bool:
+    """Whether a partner's line alone says that they are active at a moment: they have joined, and never were suspended.
+    Where it does not, `standing_of` has to say."""
+    return line.endswith(b"\t") and int(line[:-1]) <= moment
 
 
 def _entry(value: bytes) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -53,6 +54,7 @@ CLICK_COLUMNS = tuple(field.name for field in fields(Clicked))
 
 _click_cells = attrgetter(*CLICK_COLUMNS)
 _LINE_END = re.compile(r"[\n\r\0]")
+_BUT_TABS = re.compile(r"[\\\n\r\0]")
 _TO_ESCAPE = re.compile(r"[\\\t\n\r\0]")
 _TSV_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": ""})
 
@@ -60,6 +62,15 @@ _TSV_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r
 def tsv_text(text: str) -> str:
     """`text` as a TabSeparated field (https://clickhouse.com/docs/interfaces/formats/TabSeparated)."""
     return text.translate(_TSV_ESCAPES) if _TO_ESCAPE.search(text) else text
+
+
+def tsv_fields(fields: Sequence[str]) -> str:
+    """Fields as TabSeparated, apart by tabs."""
+    text = "\t".join(fields)
+    # Hardly any has something to escape.
+    if text.count("\t") >= len(fields) or _BUT_TABS.search(text):
+        return "\t".join([tsv_text(field) for field in fields])
+    return text
 
 
 def click_row(click: Clicked) -> str:

@@ -9,23 +9,25 @@ parsed (heads.py).
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from tracker.click_intake import ClickIntake
 from tracker.click_line import ClickLine
 from tracker.client_address import Client
-from tracker.events import Verdict, tsv_text
+from tracker.directory_lines import Link
+from tracker.events import Verdict, tsv_fields, tsv_text
 from tracker.heads import Heads
 from tracker.ids import IdMaker
-from tracker.landing import Landing, is_clean_query, located, read_query, split_query
-from tracker.program import Program
+from tracker.landing import Landing, campaign_pair, is_clean_query, located, opening, read_query, split_query
+from tracker.program import Product, Program
 from tracker.redirect import (
     MAX_KEPT_QUERY,
     MAX_KEPT_REFERRER,
     Target,
     landing_of,
     read_headers,
-    remembered_target,
+    read_path,
     result_of,
 )
 from tracker.redis_keys import shard_of
@@ -42,14 +44,17 @@ _UNUSUAL = frozenset(
     {b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"sec-gpc", b"dnt", b"sec-purpose", b"purpose",
      b"x-purpose", b"x-moz", b"user-agent", b"cookie", b"referer"}
 )  # fmt: skip
+_SHORT_LINK = re.compile(rb"/[A-Za-z0-9_.-]{1,64}")
 _OPT_OUT = OPT_OUT_COOKIE.encode()
 
 
 class Prepared(NamedTuple):
-    """A path's target, and what does not change from click to click: the location up to the stamp and after it, the
-    columns of the row that name the link, and the end of its touch line."""
+    """Where a path leads (a direct link is a link without a campaign), and what does not change from click to click:
+    the location up to the stamp and after it, the columns of the row that name the link, and the end of its touch
+    line."""
 
-    target: Target
+    link: Link
+    product: Product
     is_active: bool
     """Whether the partner has joined and was never suspended: then nothing of the moment matters."""
     landing: Landing
@@ -109,7 +114,8 @@ class FastLane:
             return None
         url, cookie, referrer, browser = request
         path, _, query = url.partition(b"?")
-        prepared = self._paths.get(path)
+        # A path that was parsed before, or is a short code, which needs no parsing.
+        prepared = self._paths.get(path) or (self._prepare(path) if _SHORT_LINK.fullmatch(path) else None)
         if prepared is None or (query and not is_clean_query(query)):
             return None
         return self._answer(prepared, browser, query, cookie, referrer, client)
@@ -154,7 +160,9 @@ class FastLane:
         now_ms = self._now_ms()
         result = browser.result
         if not prepared.is_active:
-            result = result_of(prepared.target, browser.verdict, now_ms)
+            standing = self._in.links.standing(prepared.link.partner_id)
+            target = Target(prepared.link.partner_id, standing, prepared.product)
+            result = result_of(target, browser.verdict, now_ms)
             if result == "unknown-partner":
                 return None
         known = cookie_visitor(cookie.decode("utf-8", "replace")) if cookie else None
@@ -180,10 +188,11 @@ class FastLane:
 
     def _passed_on(self, prepared: Prepared, query: bytes, stamp: str) -> tuple[str, str]:
         """The location with a request's own query, and the landing query as the row keeps it."""
-        target = prepared.target
+        link, landing = prepared.link, prepared.landing
         passed, to = split_query(read_query(query))
-        landing = prepared.landing if to is None else landing_of(target, to, self._in.program)
-        location = located(landing, passed, target.campaign, [f"a={target.partner_id}", f"lt={stamp}"])
+        if to is not None:
+            landing = landing_of(prepared.product, link.landing_url, to, self._in.program)
+        location = located(landing, passed, link.campaign, [f"a={link.partner_id}", f"lt={stamp}"])
         return location, tsv_text("&".join(passed)[:MAX_KEPT_QUERY])
 
     def _prepared(self, path: bytes) -> Prepared | None:
@@ -196,11 +205,28 @@ class FastLane:
             and b"%" not in path
             and b"#" not in path
         ):
-            target = remembered_target(path.decode(), self._in.program, self._in.links)
-            if target.partner_id is not None and target.standing is not None:
-                prepared = prepare(target, self._in.program, self._now_ms())
-                self._paths.keep(path, prepared, (target.partner_id, path.strip(b"/").decode()))
+            prepared = self._prepare(path)
         return prepared
+
+    def _prepare(self, path: bytes) -> Prepared | None:
+        link = self._link(path)
+        if link is None:
+            return None
+        is_active = self._in.links.is_active(link.partner_id, self._now_ms())
+        if not is_active and self._in.links.standing(link.partner_id) is None:
+            return None
+        prepared = prepare(link, is_active, self._in.program)
+        self._paths.offer(path, prepared, (link.partner_id, path.strip(b"/").decode()))
+        return prepared
+
+    def _link(self, path: bytes) -> Link | None:
+        """What a path leads to, a direct link as if it were a short one; None for what memory does not know."""
+        if _SHORT_LINK.fullmatch(path):
+            return self._in.links.find_link(path[1:].decode())
+        asked = read_path(path.decode(), self._in.program)
+        if asked.code is not None:
+            return self._in.links.find_link(asked.code)
+        return Link(asked.partner_id, asked.product.key, "", "") if asked.partner_id is not None else None
 
     def _browser(self, raw: bytes) -> Browser:
         """A user agent's verdict and columns. A new string is read at once: one reading serves both ways."""
@@ -212,23 +238,30 @@ class FastLane:
         return browser
 
 
-def prepare(target: Target, program: Program, now_ms: int) -> Prepared:
-    """The parts of a target's answers that stay the same."""
-    mark = "\0"
-    stamps = [f"a={target.partner_id}", f"lt={mark}"]
-    landing = landing_of(target, None, program)
-    before, after = located(landing, [], target.campaign, stamps).split(mark)
-    names = (target.partner_id or "", target.product.key, target.campaign)
-    touched = f"{names[0]} {names[1]} " + names[2].replace("\n", " ")
-    is_active = target.standing is not None and not target.standing.changes and target.standing.joined_at <= now_ms
-    return Prepared(target, is_active, landing, before, after, "\t".join(tsv_text(name) for name in names), touched)
+def prepare(link: Link, is_active: bool, program: Program) -> Prepared:
+    """The parts of a link's answers that stay the same."""
+    product = program.products.get(link.product) or program.products[program.default_product]
+    landing = landing_of(product, link.landing_url, None, program)
+    shared = opening(landing)
+    campaign = f"{campaign_pair(link.campaign)}&" if link.campaign and shared.takes_campaign else ""
+    names = (link.partner_id, product.key, link.campaign)
+    return Prepared(
+        link,
+        product,
+        is_active,
+        landing,
+        f"{shared.before}{campaign}a={link.partner_id}&lt=",
+        shared.after,
+        tsv_fields(names),
+        " ".join(names).replace("\n", " "),
+    )
 
 
 def read_browser(text: str) -> Browser:
     """A user agent's verdict, and its columns."""
     read = read_user_agent(text)
     verdict = Verdict.BOT if read.is_bot else Verdict.HUMAN
-    columns = "\t".join(tsv_text(cell) for cell in (read.device, read.browser, read.os, text))
+    columns = tsv_fields((read.device, read.browser, read.os, text))
     return Browser(verdict, verdict.value, "bot" if read.is_bot else "counted", columns, not read.is_bot)
 
 

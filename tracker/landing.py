@@ -16,6 +16,7 @@ REMEMBERED_LANDINGS = 4096
 
 _URL_CHARACTERS = "%/:?[]@!$&'()*+,;=~"
 _CLEAN_QUERY = re.compile(rb'[!"$-~]*')
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.~-]*")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 
@@ -79,14 +80,36 @@ def located(landing: Landing, passed: Sequence[str], campaign: str = "", stamps:
     pairs = [landing.query] if landing.query else []
     pairs += passed
     if stamps:
-        given = {_name(pair) for pair in "&".join(pairs).split("&")}
+        given = {_name(pair) for pair in "&".join(pairs).split("&")} if pairs else ()
         if "utm_source" not in given:
             pairs.append("utm_source=PP")
         if campaign and "utm_campaign" not in given:
-            pairs.append(f"utm_campaign={quote(campaign, safe='', errors='replace')}")
+            pairs.append(campaign_pair(campaign))
         pairs += stamps
     query = f"?{'&'.join(pairs)}" if pairs else ""
     return f"{landing.base}{query}{'#' if landing.fragment else ''}{landing.fragment}"
+
+
+class Opening(NamedTuple):
+    """What is the same in the URLs of all links to a landing when visitors add nothing: up to where `utm_campaign` and
+    our stamps belong, and after them. `takes_campaign`: the landing does not say `utm_campaign` itself."""
+
+    before: str
+    after: str
+    takes_campaign: bool
+
+
+@lru_cache(maxsize=REMEMBERED_LANDINGS)
+def opening(landing: Landing) -> Opening:
+    """`located` without a campaign, cut where the stamps stand."""
+    before, after = located(landing, [], stamps=["\0"]).split("\0")
+    return Opening(before, after, "utm_campaign" not in {_name(pair) for pair in landing.query.split("&")})
+
+
+def campaign_pair(campaign: str) -> str:
+    """`utm_campaign` as it is added to a URL."""
+    plain = campaign if _PLAIN_NAME.fullmatch(campaign) else quote(campaign, safe="", errors="replace")
+    return f"utm_campaign={plain}"
 
 
 def is_clean_query(raw: bytes) -> bool:

@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tracker import redis_keys
-from tracker.directory_lines import Link, link_line, link_of, partner_line, standing_of
+from tracker.directory_lines import Link, is_active, link_line, link_of, partner_line, standing_of
 from tracker.look_up import LookUp
 from tracker.packed import Packed
 from tracker.snapshot import Known, Snapshot
@@ -146,6 +146,11 @@ class Links:
         """A partner's standing, from memory. It has neither rates nor the hash of an e-mail."""
         line = self._partners.get(partner_id.encode())
         return standing_of(partner_id, line) if line is not None else None
+
+    def is_active(self, partner_id: str, moment: int) -> bool:
+        """Whether a partner is in memory, has joined by a moment, and never was suspended. False decides nothing."""
+        line = self._partners.get(partner_id.encode())
+        return line is not None and is_active(line, moment)
 
     async def look_up_link(self, code: str) -> Link | None:
         """The link of a code, asked of Redis where memory does not know it. Never raises."""

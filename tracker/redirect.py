@@ -20,7 +20,6 @@ from tracker.directory_lines import Link
 from tracker.events import Clicked, Verdict
 from tracker.ids import is_caller_id, new_time_ordered_id, new_visitor_id
 from tracker.landing import Landing, home_of, located, read_landing, read_query, split_query
-from tracker.links import Links
 from tracker.program import Product, Program
 from tracker.screening import Screened, screen
 from tracker.standing import Standing
@@ -109,14 +108,6 @@ def target_of(asked: Asked, link: Link | None, standing: Standing | None, progra
     return Target(link.partner_id, standing, product, link.campaign, link.landing_url, is_link=True)
 
 
-def remembered_target(path: str, program: Program, links: Links) -> Target:
-    """What a path leads to, from memory alone."""
-    asked = read_path(path, program)
-    link = links.find_link(asked.code) if asked.code else None
-    partner_id = link.partner_id if link else asked.partner_id
-    return target_of(asked, link, links.standing(partner_id) if partner_id else None, program)
-
-
 def decide(view: View, target: Target, program: Program, secret: bytes, fresh: Fresh) -> Decision:
     """Where a request is sent and what is kept of it (R1)."""
     screened = screen(view.method, view.headers, program)
@@ -129,7 +120,7 @@ def decide(view: View, target: Target, program: Program, secret: bytes, fresh: F
     if result in ("unknown-link", "unknown-partner"):
         location = located(home_of(target.product, program), passed)
     else:
-        landing = landing_of(target, to, program)
+        landing = landing_of(target.product, target.landing_url, to, program)
         stamps = [f"a={target.partner_id}"]
         if visitor_id is not None:
             stamps.append(f"lt={make_stamp(secret, visitor_id, fresh.now_ms)}")
@@ -180,13 +171,12 @@ def clicked(
     )
 
 
-def landing_of(target: Target, to: str | None, program: Program) -> Landing:
+def landing_of(product: Product, landing_url: str, to: str | None, program: Program) -> Landing:
     """`to` where it leads to the program, else the campaign's page. The home page for anything that leads elsewhere."""
     if to and to.startswith("/") and not to.startswith("//"):
-        site = urlsplit(target.product.url)
+        site = urlsplit(product.url)
         to = f"{site.scheme}://{site.netloc}{to}"
-    wanted = to or target.landing_url or target.product.url
-    return read_landing(wanted, program.hosts) or home_of(target.product, program)
+    return read_landing(to or landing_url or product.url, program.hosts) or home_of(product, program)
 
 
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

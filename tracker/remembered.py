@@ -12,6 +12,9 @@ from typing import Generic, TypeVar
 
 V = TypeVar("V")
 
+# Places to remember which keys were offered once, by their hashes; when a quarter is taken, it begins anew.
+DOORS = 1 << 17
+
 
 class _Generation(Generic[V]):
     """Values by what they answer, and what they answer by the names of the entries that they came from."""
@@ -41,6 +44,8 @@ class Remembered(Generic[V]):
         self._most = most
         self._young: _Generation[V] = _Generation(most)
         self._old: _Generation[V] = _Generation(most)
+        self._offered = bytearray(DOORS)
+        self._offers = 0
 
     def keys(self) -> Set[bytes]:
         """Everything under which a value is kept."""
@@ -62,6 +67,18 @@ class Remembered(Generic[V]):
             self._young, self._old = _Generation(self._most), self._young
         self._young.keep(key, value, names)
         self._old.values.pop(key, None)  # else it would come back once the new one is forgotten
+
+    def offer(self, key: bytes, value: V, names: tuple[str, ...]) -> None:
+        """Keep a value whose key was offered before, lately. What comes by once is not kept: that would cost more than
+        making it again, and where a million links are followed in turn, nearly all come by once."""
+        door = hash(key) % DOORS
+        if self._offered[door]:
+            self.keep(key, value, names)
+            return
+        self._offered[door] = 1
+        self._offers += 1
+        if self._offers > DOORS // 4:
+            self._offered, self._offers = bytearray(DOORS), 0
 
     def forget(self, name: str | None) -> None:
         """Forget what came from an entry; everything, for None."""

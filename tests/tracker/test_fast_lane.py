@@ -81,7 +81,12 @@ async def directory(redis: Redis) -> None:
     await redis.hset(redis_keys.PARTNERS, "S-1", json.dumps({**partner, "changes": [[2, "e", "suspended"]]}))
     await redis.hset(redis_keys.PARTNERS, "F-1", json.dumps({**partner, "joined_at": NOW_MS + 1}))
     await redis.hset(redis_keys.LINKS, "pTQxp", json.dumps(link))
+    tagged = "https://partners.livechat.com?utm_source=own&utm_campaign=theirs"
     await redis.hset(redis_keys.LINKS, "deep", json.dumps({**link, "landing_url": landing}))
+    await redis.hset(redis_keys.LINKS, "tagged", json.dumps({**link, "landing_url": tagged}))
+    await redis.hset(redis_keys.LINKS, "plain", json.dumps({**link, "campaign": "pp_plain-1", "product": "gone"}))
+    await redis.hset(redis_keys.LINKS, "odd", json.dumps({**link, "campaign": "\\t\t\n", "landing_url": "https://x/"}))
+    await redis.hset(redis_keys.LINKS, "held", json.dumps({**link, "partner_id": "S-1"}))
 
 
 @asynccontextmanager
@@ -156,6 +161,14 @@ USUAL = [
     get("/a/W-1"),
     get("/pTQxp"),
     get("/deep"),
+    get("/tagged"),
+    get("/tagged?utm_campaign=own&x=1"),
+    get("/plain"),
+    get("/plain?to=/pricing"),
+    get("/plain/"),
+    get("/odd"),
+    get("/odd?utm_source=x"),
+    get("/held"),
     get("/a/W-1/partner_program"),
     get("/a/W-1/nothing"),
     get("/a/S-1"),
@@ -413,12 +426,14 @@ async def test_a_changed_entry_changes_its_own_answers_only(empty_redis_url: str
                 while expected not in await exchange(port, get(target), 1):
                     continue
 
-        for target in ("/pTQxp", "/deep", "/a/W-1", "/a/S-1"):
+        targets = ("/pTQxp", "/pTQxp/", "/deep", "/a/W-1", "/a/S-1")
+        for target in [*targets, *targets]:
             await exchange(port, get(target), 1)
-        assert set(app.lane._paths.keys()) == {b"/pTQxp", b"/deep", b"/a/W-1", b"/a/S-1"}
+        assert set(app.lane._paths.keys()) == {target.encode() for target in targets}
         moved = {"partner_id": "W-1", "product": "livechat", "campaign": "pp_moved", "landing_url": ""}
         await write("link", redis_keys.LINKS, "pTQxp", moved)
-        await until_it_says("/pTQxp", b"utm_campaign=pp_moved")
+        for target in ("/pTQxp", "/pTQxp/"):
+            await until_it_says(target, b"utm_campaign=pp_moved")
         await write("partner", redis_keys.PARTNERS, "S-1", {"joined_at": 1, "changes": []})
         await until_it_says("/a/S-1", b"x-lasttouch: counted")
         deep = app.lane._paths.get(b"/deep")

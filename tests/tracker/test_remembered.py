@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tracker.remembered import Remembered
+from tracker.remembered import DOORS, Remembered
 
 
 def test_what_came_from_an_entry_goes_with_it_and_the_rest_stays() -> None:
@@ -68,3 +68,22 @@ def test_never_what_was_forgotten() -> None:
             newest = {key: kept for key, kept in newest.items() if name not in kept[1]}
         elif (found := remembered.get(key)) is not None:
             assert found == newest[key][0]
+
+
+def test_what_is_offered_once_is_not_kept() -> None:
+    remembered: Remembered[int] = Remembered(1000)
+    for number in range(500):
+        remembered.offer(b"%d" % number, number, ())
+    assert len(remembered.keys()) < 50
+    for number in range(500):
+        remembered.offer(b"%d" % number, number, ())
+    assert len(remembered.keys()) == 500
+
+
+def test_offers_of_long_ago_are_forgotten() -> None:
+    """Else whatever is offered would be kept in the end."""
+    remembered: Remembered[int] = Remembered(10_000)
+    for number in range(4 * DOORS):
+        remembered.offer(b"%d" % number, number, ())
+    kept = sum(remembered.get(b"%d" % number) is not None for number in range(4 * DOORS - 1000, 4 * DOORS))
+    assert kept < 350
