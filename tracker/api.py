@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tracker.bodies import Reading, parse_json, read_body
+from tracker.directory import Directory
 from tracker.errors import BadRequest, Forbidden, TooLarge, TooSlow, Unauthorized
 from tracker.imports import Importer
 from tracker.intake import Intake
@@ -48,6 +49,7 @@ class ConversionsApi:
 
     redis: Redis
     tokens: Tokens
+    directory: Directory
     intake: Intake
     importer: Importer
     program: Program
@@ -97,6 +99,8 @@ class ConversionsApi:
     async def _authorize(self, request: Request) -> Token:
         async with asyncio.timeout(REDIS_SECONDS), self.turns:
             token = await self.tokens.verify(bearer(request))
+            if token is None:
+                await self.directory.require()
         if token is None:
             raise Unauthorized("send the admin token or a service token as `Authorization: Bearer …`")
         if token.scope not in ("admin", "service"):

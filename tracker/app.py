@@ -112,10 +112,12 @@ class TrackerApp:
         self._redirect = RedirectApp(clicks)
         self.lane = FastLane(clicks)
         touch = Touch(clicks)
-        intake = Intake(Directory(api_redis, bound), program, secret, settings.tracker_url, now_ms)
+        directory = Directory(api_redis, bound, lambda: self._links.was_complete)
+        intake = Intake(directory, program, secret, settings.tracker_url, now_ms)
         api = ConversionsApi(
             redis=api_redis,
             tokens=Tokens(api_redis, admin_token),
+            directory=directory,
             intake=intake,
             importer=Importer(api_redis, intake, journal, program, now_ms),
             program=program,

@@ -7,7 +7,7 @@ step is committed together with the fact's journal row (`accept.lua`). What no l
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,11 @@ from tracker.journal_bound import DEFAULT_BOUND, JOURNAL_IS_FULL, RETRY_AFTER_SE
 
 Key = tuple[str, str]
 """A directory entry: Redis hash and field."""
+
+LOST = "LOST"
+"""What the error of accept.lua begins with where Redis lost the directory."""
+
+DIRECTORY_IS_LOST = "Redis was emptied, and attribution is putting the directory back from ClickHouse; try again."
 
 _ACCEPT = (Path(__file__).parent / "accept.lua").read_text(encoding="utf-8")
 
@@ -61,9 +66,17 @@ class Step:
 class Directory:
     """Reads and commits. Raises redis.RedisError when Redis does not answer."""
 
-    def __init__(self, redis: Redis, bound: JournalBound = DEFAULT_BOUND) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        bound: JournalBound = DEFAULT_BOUND,
+        was_complete: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`was_complete` says whether this process has seen the directory complete (redis_keys.COMPLETE): when it is
+        not any more, Redis has lost it, and nothing is decided until attribution has put it back."""
         self._redis = redis
         self._bound = bound
+        self._was_complete = was_complete
         self._accept = redis.register_script(_ACCEPT)
 
     async def read(self, known: Known, keys: Iterable[Key], visitor_ids: Iterable[str] = ()) -> None:
@@ -86,18 +99,25 @@ class Directory:
     async def commit(self, steps: Sequence[Step]) -> list[bool]:
         """Commit steps in order, durable in Redis when this returns. False: something it expected has changed.
 
-        Raises Unavailable, and commits none, when the journal has no room for so many.
+        Raises Unavailable, and commits none, when the journal has no room for so many, or Redis lost the directory.
         """
         if not steps:
             return []
         document = json.dumps([step.document() for step in steps], ensure_ascii=False)
         try:
             answers: list[int] = await self._accept(
-                keys=[redis_keys.FACT_JOURNAL, redis_keys.FACT_COUNTS, redis_keys.CHANGES],
-                args=[document, self._bound.facts],
+                keys=[redis_keys.FACT_JOURNAL, redis_keys.FACT_COUNTS, redis_keys.CHANGES, redis_keys.COMPLETE],
+                args=[document, self._bound.facts, int(self._was_complete())],
             )
         except ResponseError as error:
             if is_full_refusal(error):
                 raise Unavailable(JOURNAL_IS_FULL, RETRY_AFTER_SECONDS) from error
+            if str(error).startswith(LOST):
+                raise Unavailable(DIRECTORY_IS_LOST) from error
             raise
         return [answer == 1 for answer in answers]
+
+    async def require(self) -> None:
+        """Raise Unavailable where Redis lost the directory: then what it does not know may exist all the same."""
+        if self._was_complete() and not await self._redis.exists(redis_keys.COMPLETE):
+            raise Unavailable(DIRECTORY_IS_LOST)

@@ -84,6 +84,8 @@ class Links:
         self._position: str | None = None
         """The newest entry of the stream of changes that memory has; None when everything is to be read."""
         self._right_at_s = 0.0
+        self.was_complete = False
+        """Whether the directory in Redis was found complete at least once (redis_keys.COMPLETE)."""
         self.loaded = asyncio.Event()
         """Set once memory has a directory, be it the snapshot's: links can be followed."""
 
@@ -202,6 +204,7 @@ class Links:
             for start, piece in fresh.pieces():
                 mine.take(start, piece)
                 await asyncio.sleep(0)
+        self.was_complete |= is_complete
         self._position = newest[0][0].decode() if newest else "0-0"
         self._right_at_s = self._now_s()
         self._tell(None)

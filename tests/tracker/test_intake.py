@@ -115,6 +115,26 @@ async def test_as_many_facts_wait_as_may_and_the_others_are_refused(redis: Redis
     assert not (await intake.accept(pay("late"))).is_replay
 
 
+async def test_nothing_is_decided_on_a_directory_that_was_lost(redis: Redis) -> None:
+    """Redis was emptied: e-mails that are taken look free, and first answers are forgotten, until all is put back."""
+    was_complete = False
+    directory = Directory(redis, was_complete=lambda: was_complete)
+    intake = Intake(directory, PROGRAM, SECRET, "http://go.example", lambda: NOW)
+    await intake.accept(join("A"))  # in a program that begins nobody has said yet that all is there
+    await directory.require()
+    await redis.set(redis_keys.COMPLETE, "1")
+    was_complete = True
+    await intake.accept(join("B", email="b@example.com"))
+    await redis.flushall()
+    for refused in (intake.accept(join("C", email="b@example.com")), intake.accept_batch([pay()]), directory.require()):
+        with pytest.raises(Unavailable, match="Redis was emptied"):
+            await refused
+    assert await redis.dbsize() == 0
+    await redis.set(redis_keys.COMPLETE, "1")
+    await intake.accept(pay())
+    await directory.require()
+
+
 async def test_a_join_without_an_id_is_known_by_its_email(redis: Redis, intake: Intake) -> None:
     anonymous = body("partner", email="x@example.com", name="X")
     first = await intake.accept(anonymous)
