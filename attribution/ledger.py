@@ -181,7 +181,7 @@ class _Attempt:
         self._run("ledger_collect_payments", parts=parts, part=part)
         scope = self._scope()
         if scope["payments"]:
-            self._run("ledger_owe")
+            self._run("ledger_owe", parts=parts, part=part)
             self._run("ledger_post")
         if scope["standing"]:
             self._run("ledger_post_differences")

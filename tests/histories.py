@@ -7,7 +7,7 @@ same facts can go straight into the journal or through the HTTP import.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise, zip_longest
@@ -165,18 +165,21 @@ def histories(draw: st.DrawFn, number: int = 0, *, through_api: bool) -> History
     return History(batches, drawing.emails)
 
 
+def merged(parts: Sequence[History]) -> History:
+    """Several histories that share nothing, side by side: batch by batch as one."""
+    batches = zip_longest(*(history.batches for history in parts), fillvalue=())
+    return History(
+        tuple(tuple(fact for part in arriving for fact in part) for arriving in batches),
+        {hashed: email for history in parts for hashed, email in history.emails.items()},
+        tuple(parts),
+    )
+
+
 @st.composite
 def merged_histories(draw: st.DrawFn, number: int = 0, *, at_most: int = 6, through_api: bool) -> History:
-    """Several histories that share nothing, side by side: batch by batch as one. A round of attribution costs the
-    same for all of them, so that many are tried in the time of one. `number` sets them apart from other draws."""
+    """Several histories side by side, drawn as one example. `number` sets them apart from other draws."""
     count = draw(st.sampled_from([1, *[at_most] * 9]))  # shrinks to one
-    drawn = [draw(histories(number * at_most + index, through_api=through_api)) for index in range(count)]
-    batches = zip_longest(*(history.batches for history in drawn), fillvalue=())
-    return History(
-        tuple(tuple(fact for part in parts for fact in part) for parts in batches),
-        {hashed: email for history in drawn for hashed, email in history.emails.items()},
-        tuple(drawn),
-    )
+    return merged([draw(histories(number * at_most + index, through_api=through_api)) for index in range(count)])
 
 
 class _Drawing:

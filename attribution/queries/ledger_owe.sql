@@ -1,6 +1,7 @@
 -- What the ledger should say of the payments to settle.
 -- Grain: one row per money event, tier and partner; none of zero.
--- Parameters: round, after_load, through_load, first_percent and second_percent (the program's, in hundredths).
+-- Parameters: round, after_load, through_load, first_percent and second_percent (the program's, in hundredths), parts,
+-- part (which of the parts, by the license's hash).
 insert into round_dues (
     payment_id, license_id, product, currency, money_event_id, kind, occurred_at, tier, partner_id, referred_id,
     basis_cents, percent_hundredths, amount_cents, may_stand
@@ -28,6 +29,7 @@ with
             ) as client_pays_from
         from binding_versions final
         where round <= {round:UInt64}
+            and cityHash64(license_id) % {parts:UInt32} = {part:UInt32}
             and ({after_load:UInt64} = 0 or license_id in (select license_id from round_payments))
         order by round desc
         limit 1 by license_id
