@@ -16,7 +16,7 @@ from tracker.rfc3339 import rfc3339
 FIRST_TIER = 1
 SECOND_TIER = 2
 
-# How attribution/correction.py says that a license or a partner went to someone else.
+# How attribution/queries/ledger_post_differences.sql says that a license or a partner went to someone else.
 _MOVED = re.compile(r"(binding|recruiter of \S+) moved from (\S+) to (\S+)")
 
 
