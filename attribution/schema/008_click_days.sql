@@ -6,4 +6,4 @@ alter table clicks add projection if not exists by_day (
     group by partner_id, day, verdict
 );
 
-alter table clicks materialize projection by_day;
+alter table clicks materialize projection if exists by_day;
