@@ -8,12 +8,16 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+import redis
 
+from lasttouch import _admin_sign_in_link
 from tests.serve_run import until
 from tracker import supervisor
+from tracker.run import sign_in_words
 from tracker.supervisor import Role, RunFailed, Supervisor
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
@@ -63,6 +67,39 @@ def test_a_role_that_keeps_dying_ends_the_run(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(supervisor, "LONGEST_PAUSE_SECONDS", 0.01)
     with pytest.raises(RunFailed, match=r"weak ended with exit code 7; that was more than 10 times in 60 seconds"):
         asyncio.run(supervise([script("weak", "exit 7"), script("strong", "exec sleep 60")], lambda: None))
+
+
+def test_a_vital_role_that_never_gets_ready_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "READY_WITHIN_SECONDS", 0.3)
+    late = Role("late", ["/bin/sleep", "60"], stops=1, is_ready=lambda: False)
+    with pytest.raises(RunFailed, match=r"late did not become ready in 0 seconds"):
+        asyncio.run(supervise([late, script("strong", "exec sleep 60")], lambda: None))
+
+
+def test_a_role_that_is_not_vital_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the app is while a store is away: the run announces itself when it is there."""
+    monkeypatch.setattr(supervisor, "READY_WITHIN_SECONDS", 0.3)
+    came = tmp_path / "came"
+    late = Role("late", ["/bin/sh", "-c", f"sleep 1; touch {came}; sleep 60"], 1, is_ready=came.exists, is_vital=False)
+
+    def then() -> None:
+        assert came.exists()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    asyncio.run(supervise([late, script("strong", "exec sleep 60")], then))
+
+
+def test_a_redis_that_takes_no_sign_in_link_does_not_end_the_run(redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    words = partial(sign_in_words, _admin_sign_in_link, redis_url, "http://app.example")
+    client.config_set("maxmemory", "1")
+    try:
+        link, explained = asyncio.run(words())
+    finally:
+        client.config_set("maxmemory", "0")
+    assert (link, explained[:22]) == ("http://app.example", "(with the admin token;")
+    assert asyncio.run(words())[0].startswith("http://app.example/sign-in?")
+    client.close()
 
 
 def test_a_role_that_is_not_vital_may_keep_dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,15 @@ Redis is left out where LASTTOUCH_REDIS_URL is set, the example unless it was as
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from redis.exceptions import RedisError
 
 from tracker import redis_server
 from tracker.addresses import local_url, public_url, until_healthy
@@ -25,6 +28,8 @@ from tracker.program import load_program
 from tracker.serving import listen, log_as
 from tracker.settings import Settings
 from tracker.supervisor import Role, Supervisor
+
+logger = logging.getLogger("lasttouch.run")
 
 COMMAND = (sys.executable, str(Path(__file__).resolve().parent.parent / "lasttouch.py"))
 TRACKERS_STOP, APP_STOPS, REDIS_STOPS = 1, 2, 3  # the example, at 0, stops first
@@ -132,6 +137,15 @@ def child(*words: str) -> list[str]:
     return [*COMMAND, *words, "--supervisor", str(os.getpid())]
 
 
+async def sign_in_words(sign_in_link: SignInLink, redis_url: str, app_url: str) -> tuple[str, str]:
+    """How an admin signs in, in two lines. A Redis that takes no link just now is no reason to end the run."""
+    try:
+        return await sign_in_link(redis_url, app_url), "(as an admin; the link works once, within an hour)"
+    except (RedisError, OSError) as error:
+        logger.warning("no sign-in link could be made: %s", error)
+        return app_url, "(with the admin token; Redis took no link that would do)"
+
+
 class Run:
     """Everything on one machine: what is started, and what is told when it is."""
 
@@ -169,7 +183,7 @@ class Run:
 
         async def announce() -> None:
             await asyncio.gather(until_healthy(running.tracker_url), until_healthy(running.app_url))
-            self._print(await sign_in_link(self._redis_url, self._app_url))
+            self._print(await sign_in_words(sign_in_link, self._redis_url, self._app_url))
 
         synced = None if self._settings.redis_url else redis_server.AppendOnlyFiles(self._settings.redis_socket.parent)
         if synced:
@@ -238,15 +252,15 @@ class Run:
             redis_url=self._redis_url,
         )
 
-    def _print(self, sign_in: str) -> None:
+    def _print(self, sign_in: Sequence[str]) -> None:
         lines = [
             "",
             "Lasttouch is running. Ctrl-C stops it.",
             "",
             f"  tracker   {self._tracker_url}",
             f"  app       {self._app_url}",
-            f"  sign in   {sign_in}",
-            "            (as an admin; the link works once, within an hour)",
+            f"  sign in   {sign_in[0]}",
+            f"            {sign_in[1]}",
             f"  data      {self._settings.data}",
         ]
         if self._is_token_new:

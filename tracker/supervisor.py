@@ -24,7 +24,7 @@ logger = logging.getLogger("lasttouch.supervisor")
 MOST_RESTARTS = 10  # of one role …
 RESTARTS_WITHIN_SECONDS = 60.0  # … in this time
 LONGEST_PAUSE_SECONDS = 5.0  # between two starts of a role
-READY_WITHIN_SECONDS = 600.0  # all roles together; a large Redis takes minutes to read its files
+READY_WITHIN_SECONDS = 600.0  # all vital roles together; a large Redis takes minutes to read its files
 REMIND_EVERY_SECONDS = 15.0  # of what is waited for
 WRONG_SETTING = 2  # exit code: starting again would not help
 
@@ -70,7 +70,7 @@ class Supervisor:
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, when_ready: Callable[[], Awaitable[None]], when_stopping: Callable[[], None]) -> None:
-        """Start all roles, call `when_ready`, and keep them until told to stop. Raises RunFailed."""
+        """Start all roles, call `when_ready` once they are, and keep them until told to stop. Raises RunFailed."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # `nohup` ignores it
@@ -104,9 +104,13 @@ class Supervisor:
         reminding = asyncio.create_task(self._remind())
         try:
             async with asyncio.timeout(READY_WITHIN_SECONDS):
-                for name in self._ready:
-                    await self._ready[name].wait()
-                await when_ready()
+                for role in self._roles:
+                    if role.is_vital:
+                        await self._ready[role.name].wait()
+            # The others may wait for stores that are away: visitors can do without them.
+            for event in self._ready.values():
+                await event.wait()
+            await when_ready()
         except TimeoutError:
             self._end(RunFailed(f"{self._late()} did not become ready in {READY_WITHIN_SECONDS:.0f} seconds"))
         except Exception as error:

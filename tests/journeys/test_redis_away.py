@@ -186,6 +186,11 @@ class World:
         answer = self.ask("/v1/pipeline")
         return answer.status == 200 and answer.json["spooled"] == 0 and spooled_count(self.spool) == 0
 
+    def wait_until_known(self, partners: int) -> None:
+        """Until every worker has so many partners in memory."""
+        known = self.server.workers * partners
+        poll("the workers know them", 20, lambda: self.metric("lasttouch_directory_partners") == known)
+
     def metric(self, name: str) -> float:
         """A metric, all workers together."""
         found: dict[str, float] = {}
@@ -209,7 +214,9 @@ def world() -> Iterator[World]:
             url = f"redis://:{PASSWORD}@127.0.0.1:{world.proxy.port}/0"
             for server in serving(folder, environ={"LASTTOUCH_REDIS_URL": url}):
                 world.server, world.journey = server, Journey(server)
-                world.journey.import_lines(partners(world.journey))
+                lines = list(partners(world.journey))
+                world.journey.import_lines(lines)
+                world.wait_until_known(len(lines) // 2)  # every other line is a partner's
                 yield world
         finally:
             world.close()
@@ -433,14 +440,13 @@ def test_a_signup_before_the_delivery_is_corrected_after_it(world: World) -> Non
     REFUSING(world)
     click(visitor, seen.partner_id)
     assert spooled_count(world.spool) > 0
-    # Whoever holds a segment's lock delivers it. Here that is nobody, until the lock is given back.
+    # Whoever holds a segment's lock delivers it. The workers that wrote them die, and here nobody does for a while.
     holding = [path.open("rb") for path in world.spool.glob("*.spool")]
-    locks = [threading.Thread(target=fcntl.flock, args=(file, fcntl.LOCK_EX)) for file in holding]
-    for lock in locks:
-        lock.start()
+    for pid in world.workers():
+        os.kill(pid, signal.SIGKILL)
+    for file in holding:
+        fcntl.flock(file, fcntl.LOCK_EX)
     HONESTLY(world)
-    for lock in locks:
-        lock.join(20)
 
     license_id = f"{seen.partner_id}-L2"
     signup = {"license_id": license_id, "product": "livechat", "visitor_id": visitor.id}
