@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -28,7 +28,7 @@ from redis.exceptions import RedisError
 
 from loadtests.breakages import BREAKAGES, Chance
 from loadtests.kept_promises import Broken, broken_promises
-from loadtests.kill_traffic import KillTraffic
+from loadtests.kill_traffic import KNOWN_PARTNERS, JoinedPartner, KillTraffic
 from loadtests.own_server import Server, ServerBroke
 from loadtests.promises import Promises
 from loadtests.stored import read_stored
@@ -56,6 +56,7 @@ class KillBench:
         self._seconds = seconds
         self._tell = tell
         self._promises = Promises()
+        self._partners: deque[JoinedPartner] = deque(maxlen=KNOWN_PARTNERS)
         self._breakages = _in_turn(random.Random(seed))
         self._broke: Counter[str] = Counter()
         self._clicks_stored = 0
@@ -91,7 +92,8 @@ class KillBench:
             self._server.wait_until_ready()
 
         before = self._promises.counts()
-        KillTraffic(self._server, f"{self._seed}.{self.rounds}", seed, self._promises).run(self._seconds, break_it)
+        key = f"{self._seed}.{self.rounds}"
+        KillTraffic(self._server, key, seed, self._promises, self._partners).run(self._seconds, break_it)
         self._broke[breakage.__name__] += 1
         ended_s = time.monotonic()
         self._wait_until_settled()

@@ -14,6 +14,7 @@ import random
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ from loadtests.promises import Promises, SentClick, SentFact
 
 VISITORS = 6  # at a time
 SYSTEMS = 3  # that report joins, signups, payments and refunds
-FIRST_PARTNERS = 3
+FIRST_PARTNERS = 3  # of each round
+KNOWN_PARTNERS = 60  # whose links are followed: this round's and some of earlier ones
+NEW_SECONDS = 30.0  # a link that is younger may be unknown to a worker that starts while Redis is away
 JOIN_SHARE = 0.05  # of what a system reports
 BOT_SHARE = 0.08
 COOKIE_SHARE = 0.7
@@ -56,10 +59,11 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class JoinedPartner:
-    """A partner whose join was answered. `paths` are where the tracker has their links."""
+    """A partner whose join was answered, at `joined_s`. `paths` are where the tracker has their links."""
 
     partner_id: str
     paths: tuple[str, ...]
+    joined_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +82,18 @@ class Customer:
 
 
 class KillTraffic:
-    """One round's traffic on a server. `key` is in every id and mark, and clashes with no other round's."""
+    """One round's traffic on a server. `key` is in every id and mark, and clashes with no other round's.
 
-    def __init__(self, server: Server, key: str, seed: str, promises: Promises) -> None:
+    `partners` are those of earlier rounds; this round's are added.
+    """
+
+    def __init__(self, server: Server, key: str, seed: str, promises: Promises, partners: deque[JoinedPartner]) -> None:
         self._server = server
         self._key = key
         self._seed = seed
         self._promises = promises
         self._numbers = itertools.count(1)
-        self._partners: list[JoinedPartner] = []
+        self._partners = partners
         self._customers: queue.Queue[Customer] = queue.Queue(MOST_WAITING)
         self._is_over = threading.Event()
         self._is_hopeless = threading.Event()
@@ -155,7 +162,9 @@ class KillTraffic:
         mark = self._new_id("c")
         target = f"{chance.choice(partner.paths)}?sub={mark}" + chance.choice(("", "&to=/pricing/", "&utm_medium=blog"))
         headers = {"User-Agent": agent, **({"Cookie": f"lt_vid={visitor_id}"} if visitor_id else {})}
-        answer = self._ask("click", "GET", target, None, headers, CLICK_SECONDS)
+        is_new = time.monotonic() - partner.joined_s < NEW_SECONDS
+        call = "click on a new link" if is_new else "click"
+        answer = self._ask(call, "GET", target, None, headers, CLICK_SECONDS)
         if answer is not None and (answer.status != 302 or not answer.said):
             self._promises.wrong.append(f"GET {target} answered {answer.status}: {answer.body[:300]!r}")
         is_promised = answer is not None and answer.said == "counted"
@@ -197,7 +206,8 @@ class KillTraffic:
         answer = self._report(chance, "partner", {**body, **customer.reported()}, says)
         if answer is not None:
             short = [urlsplit(link["short_url"]).path for link in answer["links"].values()]
-            self._partners.append(JoinedPartner(partner_id, (f"/a/{partner_id}", f"/a/{partner_id}/livechat", *short)))
+            paths = (f"/a/{partner_id}", f"/a/{partner_id}/livechat", *short)
+            self._partners.append(JoinedPartner(partner_id, paths, time.monotonic()))
 
     def _become_client(self, chance: random.Random, customer: Customer) -> None:
         """A signup, stages, payments and refunds; now and then a payment is faster than its signup."""
