@@ -1,4 +1,4 @@
-"""`lasttouch audit`, `rebuild` and `quarantine`: with the server running they ask it, else they open the stores.
+"""`lasttouch rebuild` and `quarantine`: with the server running they ask it, else they open the stores.
 
 An embedded ClickHouse has one process only, so while `lasttouch serve` runs it is the app that does the work.
 """
@@ -13,7 +13,6 @@ from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from attribution.audit import audit
 from attribution.client_stores import ClientStores
 from attribution.process import rebuild_everything
 from attribution.quarantine import Quarantine
@@ -26,25 +25,9 @@ from tracker.program import load_program
 from tracker.settings import Settings
 
 TIMEOUT_SECONDS = 3600.0
-DIFFERENCE_COLUMNS = (
-    "license_id", "payment_id", "money_event_id", "tier", "partner_id", "expected_cents", "posted_cents",
-)  # fmt: skip
-FINDING_COLUMNS = ("kind", "subject", "detail")
 QUARANTINE_COLUMNS = ("quarantine_id", "stream", "facts", "reason", "text")
 MAX_QUARANTINED = 1000
 SHOWN_CHARACTERS = 80  # of a piece's bytes
-
-
-def audit_command(settings: Settings) -> int:
-    """Print what was audited, and a table where ledger and facts differ. The exit code: 0 when they agree, else 1."""
-    found = ask_running(settings, "/v2/admin/audit")
-    if found is None:
-        program = load_program(settings.program_path)
-        with own_warehouse(settings) as warehouse:
-            result = audit(warehouse, program)
-        found = {**asdict(result), "is_clean": result.is_clean}
-    print("\n".join(audit_report(found)))
-    return 0 if found["is_clean"] else 1
 
 
 def rebuild_command(settings: Settings) -> int:
@@ -93,22 +76,6 @@ def _quarantined(settings: Settings) -> list[dict[str, Any]]:
     return [{**asdict(piece), "text": piece.bytes.decode(errors="replace")[:SHOWN_CHARACTERS]} for piece in pieces]
 
 
-def audit_report(found: Mapping[str, Any]) -> list[str]:
-    """An audit as lines to print."""
-    checked = f"{found['lines']:,} commission lines up to round {found['round']} (load {found['through_load']})"
-    lines = []
-    if found["difference_count"]:
-        shown = found["differences"]
-        lines += [f"{found['difference_count']:,} differences between the ledger and the rules, in cents:", ""]
-        lines += [*table(DIFFERENCE_COLUMNS, shown), *_more(found["difference_count"], len(shown)), ""]
-    if found["findings"]:
-        total = sum(found["finding_counts"].values())
-        lines += [f"{total:,} findings:", "", *table(FINDING_COLUMNS, found["findings"])]
-        lines += [*_more(total, len(found["findings"])), ""]
-    verdict = "every one is what the rules give" if found["is_clean"] else "they are NOT what the rules give"
-    return [*lines, f"Audited {checked}: {verdict}."]
-
-
 def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Rows as text in columns, under their names."""
     cells = [[str(row[column]) for column in columns] for row in rows]
@@ -117,10 +84,6 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str
         "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in (columns, *cells)
     ]
     return [line.rstrip() for line in lines]
-
-
-def _more(total: int, shown: int) -> list[str]:
-    return [f"… and {total - shown:,} more"] if total > shown else []
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -123,8 +124,10 @@ def test_the_app_that_is_killed_comes_back(run: Run) -> None:
 
 
 def test_audit_asks_the_running_server(run: Run) -> None:
-    done = run.cli("audit")
-    assert done.returncode == 0, done.stderr
+    done = run.cli("audit", "--replay")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "with a replay of all facts" in done.stdout
+    assert "visitors in Redis with their clicks." in done.stdout
     assert "every one is what the rules give" in done.stdout
 
 
@@ -174,8 +177,10 @@ def test_audit_and_rebuild_work_with_the_server_stopped(run: Run) -> None:
     assert run.process.poll() is not None, "the test before stops the server"
     rebuilt = run.cli("rebuild")
     assert rebuilt.returncode == 0, rebuilt.stderr
-    audited = run.cli("audit")
-    assert audited.returncode == 0, audited.stderr
+    audited = run.cli("audit", "--replay")
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+    assert re.search(r"the touches of [1-9]\d* visitors in Redis", audited.stdout)
+    assert not list((run.data / "clickhouse").glob("metadata/*_replay*"))
     asked = run.cli("whatif", "--format", "json", "--allow-self-referral")
     assert json.loads(asked.stdout)["then"]["allow_self_referral"] is True, asked.stderr
     assert DataFolder(run.data).running() is None

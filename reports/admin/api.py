@@ -1,9 +1,8 @@
-"""The admin API: partners and their tokens, attributions, commission lines, the audit and the quarantine."""
+"""The admin API: partners and their tokens, attributions, commission lines and the quarantine."""
 
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,6 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from attribution import audit as audits
 from attribution import explain
 from reports.access import Viewer
 from reports.admin.tokens import service_label_and_scope, token_document, token_label
@@ -138,11 +136,6 @@ async def commission_chain(room: Room, viewer: Viewer, request: Request) -> Resp
     if chain is None:
         raise NotFound(f"There is no commission line {entry_id!r}.")
     return JSONResponse(chain_document(chain))
-
-
-async def run_audit(room: Room, viewer: Viewer, request: Request) -> Response:
-    result = await room.alone(partial(audits.audit, room.warehouse, room.program))
-    return JSONResponse({"is_clean": result.is_clean, **asdict(result)})
 
 
 async def list_quarantine(room: Room, viewer: Viewer, request: Request) -> Response:

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from attribution.audit import audit
+from attribution.binding import reason_text
 from attribution.commission import commission_cents
 from attribution.ledger import run_round
 from attribution.recomputation import QUERIES
@@ -21,6 +22,7 @@ from tests.attribution.fact_writer import (
     paid,
     refunded,
     signed_up,
+    uuid_of,
 )
 from tracker.program import Program
 
@@ -72,6 +74,16 @@ def test_a_line_that_should_not_be(settled: FactWriter) -> None:
         "L", "p", "payment:p", 1, "P",
     )  # fmt: skip
     assert (found.expected_cents, found.posted_cents) == (580, 581)
+    [own] = warehouse.rows("select entry_id from ledger where tier = 1 and kind = 'commission' and amount_cents = 580")
+    lines = {own["entry_id"]: 580, "forged": 1}
+    assert found.chain == (
+        "payment p: 2900 cents on 2025-01-10T12:00:00.000Z for license L",
+        "refund:r: -900 cents on 2025-01-11T12:00:00.000Z",
+        f"license L is P's, recruited by Q; {reason_text('last_touch', PROGRAM)}",
+        f"click {uuid_of(1)} of P on 2025-01-08T12:00:00.000Z won",
+        "tier 1: R6: P earns 20 % of what was paid",
+        *(f"line {one} of round 1 (commission): {lines[one]} cents" for one in sorted(lines)),
+    )
 
 
 def test_a_line_that_is_missing(settled: FactWriter) -> None:
@@ -80,6 +92,7 @@ def test_a_line_that_is_missing(settled: FactWriter) -> None:
     assert [
         (each.money_event_id, each.partner_id, each.expected_cents, each.posted_cents) for each in result.differences
     ] == [("refund:r", "Q", -45, 0)]
+    assert result.differences[0].chain[-2:] == ("tier 2: R6: Q earns 5 % of what was paid", "no line was posted")
 
 
 def test_a_line_without_a_payment_and_tiers_that_do_not_add_up(settled: FactWriter) -> None:
@@ -93,6 +106,7 @@ def test_a_line_without_a_payment_and_tiers_that_do_not_add_up(settled: FactWrit
         ("totals", "ledger"),
     ]
     assert not result.is_clean
+    assert [each.chain[-2] for each in result.differences] == ["tier 3: there is no such tier"]
 
 
 def test_a_binding_and_a_recruiter_that_differ(settled: FactWriter) -> None:
@@ -133,3 +147,11 @@ def test_an_empty_program_is_clean_and_nothing_is_left_behind(warehouse: Warehou
     assert result.is_clean and (result.round, result.lines) == (0, 0)
     for table in ("audit_sources", "audit_recruiters", "audit_bindings"):
         assert warehouse.rows("select count() as n from {table:Identifier}", table=table) == [{"n": 0}]
+
+
+def test_only_the_first_differences_have_chains(settled: FactWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes queries of its own."""
+    monkeypatch.setattr("attribution.audit.MAX_CHAINS", 1)
+    settled.warehouse.run("alter table ledger delete where true")
+    result = audit(settled.warehouse, PROGRAM)
+    assert [bool(each.chain) for each in result.differences] == [True, False, False, False]

@@ -144,7 +144,7 @@ class Serving:
                 self.tokens[partner_id] = (await tokens.issue("partner", label, world.NOW, partner_id))[1]
                 hashed = email_hash(world.SECRET, f"{partner_id}@partners.example")
                 await client.hset(redis_keys.PARTNER_EMAILS, hashed, partner_id)
-            settings = Settings(data=data, admin_token=ADMIN_TOKEN)
+            settings = Settings(data=data, admin_token=ADMIN_TOKEN, redis_url=redis_url)
             app = create_app(settings, Program(), client, warehouse, tokens, world.SECRET, None, lambda: world.NOW)
             self._server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning"))
             self._ready.set()

@@ -12,6 +12,7 @@ import redis.asyncio
 import world
 from running_app import ADMIN_TOKEN, App
 
+from reports.audit_command import audit_report
 from tracker import redis_keys
 from tracker.tokens import Tokens
 
@@ -288,6 +289,41 @@ def test_audit_is_clean_and_sees_a_wrong_line(app: App) -> None:
     answer = app.send("POST", "/v2/admin/audit", ADMIN_TOKEN)
     assert answer.status == 200 and answer.json["is_clean"] is True, answer.text
     assert answer.json["lines"] >= 8 and answer.json["differences"] == []
+    assert answer.json["is_replayed"] is False and answer.json["touches"]["of_shares"] == 1
+    replayed = app.send("POST", "/v2/admin/audit?replay=true", ADMIN_TOKEN).json
+    assert replayed["is_clean"] and replayed["is_replayed"]
+    assert replayed["finding_counts"]["replayed_ledger_differs"] == 0
+    wrong = app.send("POST", "/v2/admin/audit?replay=yes", ADMIN_TOKEN)
+    assert wrong.status == 400 and [error["field"] for error in wrong.json["errors"]] == ["replay"]
+
+
+def test_the_audit_s_report_is_for_people(app: App) -> None:
+    found = app.send("POST", "/v2/admin/audit?replay=true", ADMIN_TOKEN).json
+    assert audit_report(found) == [
+        "Compared the touches of 0 visitors in Redis with their clicks.",
+        "Compared bindings, recruiters, standings and the ledger's sums with a replay of all facts.",
+        f"Audited {found['lines']} commission lines up to round {found['round']} (load {found['through_load']}): "
+        "every one is what the rules give.",
+    ]
+    event = {"license_id": "L", "payment_id": "p", "money_event_id": "payment:p", "tier": 1, "partner_id": "P"}
+    wrong = {
+        **found, "is_clean": False, "is_replayed": False, "difference_count": 1, "findings": [],
+        "differences": [{**event, "expected_cents": 580, "posted_cents": 0, "chain": ["no line was posted"]}],
+        "touches": {"visitors": 1234, "shares": 10, "of_shares": 83, "keys": 5},
+    }  # fmt: skip
+    assert audit_report(wrong) == [
+        "1 differences between the ledger and the rules, in cents:",
+        "",
+        "license_id  payment_id  money_event_id  tier  partner_id  expected_cents  posted_cents",
+        "L           p           payment:p       1     P           580             0",
+        "",
+        "payment:p, tier 1, P:",
+        "    no line was posted",
+        "",
+        "Compared the touches of 1,234 visitors in Redis with their clicks, 10 of 83 shares of all.",
+        f"Audited {found['lines']} commission lines up to round {found['round']} (load {found['through_load']}): "
+        "NOT everything agrees.",
+    ]
 
 
 def test_quarantine_shows_bytes_and_reason(app: App) -> None:
