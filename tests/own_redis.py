@@ -36,8 +36,9 @@ class OwnRedis:
     def start(self, *options: str) -> None:
         """Start it; `options` are for this once. It may not answer yet when this returns."""
         given = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
+        # As the embedded one: with `everysec` a write may stay in Redis's memory while the disk is slow (ADR 4).
         self._process = subprocess.Popen(
-            [find_redis_server()[0], *given, "--appendonly", "yes", *self.options, *options],
+            [find_redis_server()[0], *given, "--appendonly", "yes", "--appendfsync", "no", *self.options, *options],
             stdout=subprocess.DEVNULL,
             restore_signals=False,  # SIGXFSZ stays ignored: a file that may not grow is an error, not its end
         )
