@@ -153,6 +153,7 @@ class TrackerApp:
             ("links", "Short links in memory.", lambda: links.link_count),
             ("partners", "Partners in memory.", lambda: links.partner_count),
             ("age_seconds", "How long ago memory was last known to be what Redis has.", lambda: links.age_seconds),
+            ("reads_total", "How often everything was read from Redis.", lambda: links.reads),
         ):
             self._metrics.gauge(f"lasttouch_directory_{name}", text, read)
 

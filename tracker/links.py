@@ -33,7 +33,7 @@ from tracker.standing import Standing
 SCAN_ENTRIES = 200
 CHANGE_ENTRIES = 200
 # Reading everything again pauses so many times as long as it works, for then nobody waits for it.
-PAUSES_PER_WORK = 2
+PAUSES_PER_WORK = 4
 # How long an XREAD waits for the next change.
 FOLLOW_MS = 1000
 # A call that takes longer is given up with its connection.
@@ -85,7 +85,10 @@ class Links:
         """The newest entry of the stream of changes that memory has; None when everything is to be read."""
         self._right_at_s = 0.0
         self.was_complete = False
-        """Whether the directory in Redis was found complete at least once (redis_keys.COMPLETE)."""
+        """Whether the directory in Redis was found complete at least once (redis_keys.COMPLETE), by this process or by
+        one that wrote the snapshot."""
+        self.reads = 0
+        """How often everything was read from Redis."""
         self.loaded = asyncio.Event()
         """Set once memory has a directory, be it the snapshot's: links can be followed."""
 
@@ -121,6 +124,7 @@ class Links:
         if known is not None:
             self._links, self._partners = known.links, known.partners
             self._position, self._right_at_s = known.position, known.right_at_s
+            self.was_complete = known.was_complete
             log.info("the directory is the snapshot's, %.0f s old: %s", self.age_seconds, self._counted())
             self.loaded.set()
         self._tasks.append(asyncio.create_task(self._follow(), name="follow the directory"))
@@ -207,6 +211,7 @@ class Links:
         self.was_complete |= is_complete
         self._position = newest[0][0].decode() if newest else "0-0"
         self._right_at_s = self._now_s()
+        self.reads += 1
         self._tell(None)
         log.info("directory read%s: %s", "" if is_complete else ", which may not be complete", self._counted())
 
@@ -282,7 +287,7 @@ class Links:
     async def _write_snapshot(self, snapshot: Snapshot, is_last: bool = False) -> None:
         if self._position is None:
             return
-        known = Known(self._links, self._partners, self._position, self._right_at_s)
+        known = Known(self._links, self._partners, self._position, self._right_at_s, self.was_complete)
         try:
             if await asyncio.to_thread(snapshot.write, known, is_last):
                 log.info("the directory's snapshot is written: %s", self._counted())

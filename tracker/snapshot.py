@@ -39,13 +39,15 @@ class Known:
     """What a process knows of the directory.
 
     `position` is the newest entry of the stream of changes that is in it; `right_at_s` is when it was last known to be
-    right, in seconds since 1970.
+    right, in seconds since 1970; `was_complete` whether the directory in Redis was said to be complete (see
+    redis_keys.COMPLETE).
     """
 
     links: Packed
     partners: Packed
     position: str
     right_at_s: float
+    was_complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class _Header:
     buckets: int
     position: str
     written_at_s: float
+    was_complete: bool
 
 
 class Snapshot:
@@ -87,7 +90,7 @@ class Snapshot:
         links, partners = Packed(), Packed()
         links.take(0, buckets[:BUCKETS])
         partners.take(0, buckets[BUCKETS:])
-        return Known(links, partners, header.position, status.st_mtime)
+        return Known(links, partners, header.position, status.st_mtime, header.was_complete)
 
     def write(self, known: Known, is_last: bool = False) -> bool:
         """Write what a process knows, unless the file says the same or is young, or another process is at it. Whether
@@ -112,7 +115,7 @@ class Snapshot:
                     WRITE_SECONDS, status.st_size / WRITE_BYTES_PER_SECOND
                 ):
                     return False
-            self._replace(known, _Header(FORMAT, BUCKETS, known.position, now_s))
+            self._replace(known, _Header(FORMAT, BUCKETS, known.position, now_s, known.was_complete))
             return True
 
     def _header(self) -> _Header | None:

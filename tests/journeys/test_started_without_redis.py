@@ -120,19 +120,38 @@ def journaled(client: redis.Redis, shard: int) -> list[str]:
     return [row for _, fields in entries for row in fields[b"clicks"].decode().splitlines()]
 
 
-def test_a_snapshot_that_is_none_is_passed_over(alone: Alone) -> None:
-    data = alone.folder / "data"
-    with alone.redis(), alone.tracker():
-        pass
-    (data / "directory.snapshot").write_bytes(b"not a snapshot")
-    with alone.redis(), alone.tracker():
-        assert send(alone.port, "GET", "/a/P-1", headers={"User-Agent": BROWSER}).status == 302
-    assert alone.log.read_text().count("is not used: ") == 1
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from serving(tmp_path_factory.mktemp("own"))
 
 
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Server]:
-    yield from serving(tmp_path)
+def append_only_files(server: Server) -> list[Path]:
+    return [path for path in (server.data / "redis").rglob("*") if ".aof" in path.name and path.is_file()]
+
+
+def test_a_redis_that_comes_back_empty_makes_no_partner_unknown(own_server: Server) -> None:
+    """All that Redis had is gone. Every click counts all the while, and the directory comes back from ClickHouse."""
+    journey = Journey(own_server)
+    journey.join("P")
+    accepted = journey.attributed()["accepted"]
+    visitor, clicks = Visitor(own_server), 0
+    redis_server = next(pid for pid, command in own_server.processes().items() if "redis-server" in command)
+    for path in append_only_files(own_server):
+        path.unlink()
+    os.kill(redis_server, signal.SIGKILL)
+
+    def is_rebuilt() -> bool:
+        nonlocal clicks
+        visitor.click(journey.id("P"))
+        clicks += 1
+        with closing(redis.Redis(unix_socket_path=str(own_server.data / "redis" / "redis.sock"))) as client:
+            return answers(client) and bool(client.exists(redis_keys.COMPLETE))
+
+    poll("the directory is complete", 60, is_rebuilt)
+    visitor.click(journey.id("P"))
+    poll("nothing waits on disk", 20, lambda: own_server.pipeline()["spooled"] == 0)
+    assert journey.attributed()["accepted"] == accepted + clicks + 1
+    assert journey.sign_up("L", visitor_id=visitor.id)["attribution"]["partner_id"] == journey.id("P")
 
 
 def test_serve_redirects_while_its_redis_cannot_start(own_server: Server) -> None:
@@ -141,9 +160,8 @@ def test_serve_redirects_while_its_redis_cannot_start(own_server: Server) -> Non
     journey.join("P")
     accepted = journey.attributed()["accepted"]
     own_server.stop()
-    files = [path for path in (own_server.data / "redis").rglob("*") if ".aof" in path.name and path.is_file()]
-    kept = {path: path.read_bytes() for path in files}
-    for path in files:
+    kept = {path: path.read_bytes() for path in append_only_files(own_server)}
+    for path in kept:
         path.write_bytes(b"this is no append-only file\n" * 100)
     own_server.launch()
     poll("a worker is ready", 30, lambda: own_server.is_ready(own_server.tracker_port))

@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ def same(one: Known | None, other: Known) -> bool:
         len(one.partners),
         one.position,
         one.right_at_s,
+        one.was_complete,
     ) == (
         list(other.links.pieces()),
         list(other.partners.pieces()),
@@ -51,6 +53,7 @@ def same(one: Known | None, other: Known) -> bool:
         len(other.partners),
         other.position,
         other.right_at_s,
+        other.was_complete,
     )
 
 
@@ -74,7 +77,7 @@ def snapshot(tmp_path: Path, clock: Clock) -> Snapshot:
 
 def test_what_was_written_comes_back(snapshot: Snapshot) -> None:
     assert snapshot.read() is None
-    for written in (known(), known("0-0", NOW_S - 1, count=0)):
+    for written in (known(), known("0-0", NOW_S - 1, count=0), replace(known(), was_complete=True)):
         snapshot.path.unlink(missing_ok=True)
         assert snapshot.write(written)
         assert same(snapshot.read(), written)
