@@ -122,9 +122,14 @@ def bench(options: Options) -> int:
 
 
 def _bench_redirect(options: Options) -> dict[str, Any]:
+    from loadtests.bench_directory import bench_directory
     from loadtests.bench_redirect import bench_redirect
 
-    return bench_redirect(options.rounds or 5, options.seconds or 4.0, options.connections or 64)
+    load = (options.rounds or 5, options.seconds or 4.0, options.connections or 64)
+    measured = bench_redirect(*load)
+    if options.links:
+        measured["directory"] = bench_directory(options.links, max(1, options.links // 5), *load)
+    return measured
 
 
 def _bench_kill(options: Options) -> dict[str, Any]:
@@ -239,6 +244,15 @@ WHAT = Flag(
 )
 ROUNDS = Flag("--rounds", {"metavar": "N", "type": int, "help": "rounds (default: redirect 5, kill 200)"})
 SECONDS = Flag("--seconds", {"metavar": "S", "type": float, "help": "of load (default: redirect 4, kill 3 a round)"})
+LINKS = Flag(
+    "--links",
+    {
+        "metavar": "N",
+        "type": int,
+        "default": 1_000_000,
+        "help": "redirect: links in the large directory, with a fifth as many partners (default 1,000,000; 0: without)",
+    },
+)
 SEED = Flag("--seed", {"metavar": "N", "type": int, "help": "kill: do what a run that told this number did"})
 CONNECTIONS = Flag("--connections", {"metavar": "N", "type": int, "help": "at once (default: redirect 64, report 50)"})
 SIZE = tuple(
@@ -283,7 +297,7 @@ COMMANDS = (
     Command("rebuild", rebuild, (DATA,)),
     Command("whatif", whatif, (DATA, WINDOW_DAYS, FIRST_TIER, SECOND_TIER, MODEL, SELF_REFERRAL, FORMAT)),
     Command("quarantine", quarantine, (DATA, REPLAY)),
-    Command("bench", bench, (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS, SEED, WORKERS, *SIZE, SCALE)),
+    Command("bench", bench, (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS, LINKS, SEED, WORKERS, *SIZE, SCALE)),
     Command("redis", redis, (DATA, *CHILD), hidden=True),
     Command("example", example, (DATA, *EXAMPLE, *CHILD), hidden=True),
 )

@@ -8,14 +8,16 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+import redis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from loadtests.bench_directory import fill_directory
 from tracker import redis_keys
 from tracker.directory_lines import Link
 from tracker.links import CHANGE_ENTRIES, SCAN_ENTRIES, Links
@@ -221,6 +223,7 @@ async def test_a_start_without_redis_has_the_snapshot_and_says_how_old_it_is(
     async with Redis.from_url(empty_redis_url) as redis:
         await redis.hset(redis_keys.LINKS, "c", link_entry())
         await redis.hset(redis_keys.PARTNERS, "P-1", partner_entry())
+        await redis.set(redis_keys.COMPLETE, "1")
     async with links_on(empty_redis_url, snapshot) as (links, _):
         assert links.age_seconds < 5
         await until(lambda: snapshot.path.exists())
@@ -231,7 +234,7 @@ async def test_a_start_without_redis_has_the_snapshot_and_says_how_old_it_is(
     async with Redis.from_url("unix:///nonexistent/redis.sock") as redis:
         links = Links(redis, snapshot)
         await links.start()
-        assert links.loaded.is_set()
+        assert links.loaded.is_set() and links.was_complete
         assert links.find_link("c") == Link("P-1", "livechat", "", "") and links.standing("P-1")
         assert 3600 <= links.age_seconds < 3630
         assert await links.look_up_link("unknown") is None
@@ -250,6 +253,19 @@ async def test_a_snapshot_of_another_redis_is_replaced_by_what_redis_has(empty_r
     async with links_on(empty_redis_url, snapshot) as (links, _):
         await until(lambda: links.find_link("c"))
         assert links.find_link("old") is None
+
+
+async def test_the_benchmarks_directory_is_read_like_any_other(empty_redis_url: str) -> None:
+    with closing(redis.Redis.from_url(empty_redis_url)) as client:
+        fill_directory(client, links=500, partners=100)
+    async with links_on(empty_redis_url) as (links, _):
+        assert (links.link_count, links.partner_count) == (500, 100)
+        assert links.find_link("b0000007") == Link("W-0000007", "livechat", "", "")
+        assert links.find_link("b0000107") == Link("W-0000007", "partner_program", "", "")
+        assert links.find_link("b0000207") == Link(
+            "W-0000007", "livechat", "pp_campaign-207", "https://www.livechat.com/pricing"
+        )
+        assert links.is_active("W-0000007", 1_800_000_000_000)
 
 
 async def test_many_look_ups_share_calls(empty_redis_url: str) -> None:
