@@ -66,6 +66,8 @@ class Snapshot:
         self.path = path
         self._secret = secret
         self._now_s = now_s
+        self._is_bad = False
+        """Whether the file that is there was found not to be trusted; then it is replaced whatever it says."""
 
     def read(self) -> Known | None:
         """The snapshot. None when there is none and, with one line in the log, when it cannot be trusted."""
@@ -86,6 +88,7 @@ class Snapshot:
             return None
         except (OSError, ValueError, TypeError) as error:
             log.warning("the directory's snapshot %s is not used: %s", self.path, error)
+            self._is_bad = True
             return None
         links, partners = Packed(), Packed()
         links.take(0, buckets[:BUCKETS])
@@ -99,13 +102,13 @@ class Snapshot:
 
         What changes meanwhile may be in the file or not: who reads it asks for all changes since its position anyway.
         """
-        with self.path.with_suffix(".lock").open("ab") as lock:
+        with os.fdopen(os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
             now_s = self._now_s()
-            if (header := self._header()) is not None:
+            if not self._is_bad and (header := self._header()) is not None:
                 status = self.path.stat()
                 if header.position == known.position:
                     if known.right_at_s > status.st_mtime:
@@ -116,6 +119,7 @@ class Snapshot:
                 ):
                     return False
             self._replace(known, _Header(FORMAT, BUCKETS, known.position, now_s, known.was_complete))
+            self._is_bad = False
             return True
 
     def _header(self) -> _Header | None:
