@@ -138,6 +138,13 @@ def _bench_kill(options: Options) -> dict[str, Any]:
     return bench_kill(options.rounds or 200, options.seconds or 3.0, options.seed, options.workers)
 
 
+def _bench_load(options: Options) -> dict[str, Any]:
+    from loadtests.bench_load import bench_load
+
+    connections, seconds = options.connections or 64, options.seconds or 20.0
+    return bench_load(options.rounds or 3, seconds, connections, options.waiting, options.workers)
+
+
 def _bench_rebuild(options: Options) -> dict[str, Any]:
     from loadtests.bench_rebuild import Size, bench_rebuild
 
@@ -154,6 +161,7 @@ def _bench_report(options: Options) -> dict[str, Any]:
 
 BENCHES: dict[str, Callable[[Options], dict[str, Any]]] = {
     "redirect": _bench_redirect,
+    "load": _bench_load,
     "kill": _bench_kill,
     "rebuild": _bench_rebuild,
     "report": _bench_report,
@@ -238,12 +246,15 @@ WHAT = Flag(
     "what",
     {
         "choices": list(BENCHES),
-        "help": "`redirect`: a durable click beside an empty answer; `kill`: traffic while processes are killed; "
-        "`rebuild`: attribution beside the bare SQL that counts; `report`: partners who ask for their reports",
+        "help": "`redirect`: a durable click beside an empty answer; `load`: from the journal to the app's reports; "
+        "`kill`: traffic while processes are killed; `rebuild`: attribution beside the bare SQL that counts; "
+        "`report`: partners who ask for their reports",
     },
 )
-ROUNDS = Flag("--rounds", {"metavar": "N", "type": int, "help": "rounds (default: redirect 5, kill 200)"})
-SECONDS = Flag("--seconds", {"metavar": "S", "type": float, "help": "of load (default: redirect 4, kill 3 a round)"})
+ROUNDS = Flag("--rounds", {"metavar": "N", "type": int, "help": "rounds (default: redirect 5, load 3, kill 200)"})
+SECONDS = Flag(
+    "--seconds", {"metavar": "S", "type": float, "help": "of load (default: redirect 4, load 20, kill 3 a round)"}
+)
 LINKS = Flag(
     "--links",
     {
@@ -253,8 +264,12 @@ LINKS = Flag(
         "help": "redirect: links in the large directory, with a fifth as many partners (default 1,000,000; 0: without)",
     },
 )
+WAITING = Flag(
+    "--waiting",
+    {"metavar": "N", "type": int, "default": 1_000_000, "help": "load: clicks in the journal (default 1,000,000)"},
+)
 SEED = Flag("--seed", {"metavar": "N", "type": int, "help": "kill: do what a run that told this number did"})
-CONNECTIONS = Flag("--connections", {"metavar": "N", "type": int, "help": "at once (default: redirect 64, report 50)"})
+CONNECTIONS = Flag("--connections", {"metavar": "N", "type": int, "help": "at once (default: 64, report 50)"})
 SIZE = tuple(
     Flag(
         f"--{name}",
@@ -297,7 +312,7 @@ COMMANDS = (
     Command("rebuild", rebuild, (DATA,)),
     Command("whatif", whatif, (DATA, WINDOW_DAYS, FIRST_TIER, SECOND_TIER, MODEL, SELF_REFERRAL, FORMAT)),
     Command("quarantine", quarantine, (DATA, REPLAY)),
-    Command("bench", bench, (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS, LINKS, SEED, WORKERS, *SIZE, SCALE)),
+    Command("bench", bench, (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS, LINKS, WAITING, SEED, WORKERS, *SIZE, SCALE)),
     Command("redis", redis, (DATA, *CHILD), hidden=True),
     Command("example", example, (DATA, *EXAMPLE, *CHILD), hidden=True),
 )

@@ -47,7 +47,9 @@ def bench_redirect(rounds: int, seconds: float, connections: int) -> dict[str, A
             load(wrk, servers["lane"], mixed, seconds, connections, "mixed.lua")
             print(f"round {number + 1} of {rounds} done", file=sys.stderr)
         half = min(statistics.median(plain[kind].per_second) for kind in KINDS) / 2
-        latency = {kind: asdict(steady_load(servers[kind].port, REQUEST, half, seconds, connections)) for kind in KINDS}
+        latency = {
+            kind: asdict(steady_load(servers[kind].port, [REQUEST], half, seconds, connections)) for kind in KINDS
+        }
         return {
             "plain": {kind: summary(measured) for kind, measured in plain.items()},
             "mixed": summary(mixed),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -27,7 +28,7 @@ class Latency:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends one kind of request; answers come in order and end with an empty line, for they have no body."""
+    """Sends requests for redirects; answers come in order and end with an empty line, for they have no body."""
 
     def __init__(self, latencies: list[float]) -> None:
         self._due: deque[float] = deque()
@@ -54,12 +55,12 @@ class _Connection(asyncio.Protocol):
         self.errors += len(self._due)
 
 
-def steady_load(port: int, request: bytes, rate: float, seconds: float, connections: int) -> Latency:
-    """Load a local port for `seconds` with `rate` requests a second, spread over the connections."""
-    return uvloop.run(_run(port, request, rate, seconds, connections))
+def steady_load(port: int, requests: Sequence[bytes], rate: float, seconds: float, connections: int) -> Latency:
+    """Load a local port for `seconds` with `rate` of the requests a second, in turn, spread over the connections."""
+    return uvloop.run(_run(port, requests, rate, seconds, connections))
 
 
-async def _run(port: int, request: bytes, rate: float, seconds: float, connections: int) -> Latency:
+async def _run(port: int, requests: Sequence[bytes], rate: float, seconds: float, connections: int) -> Latency:
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
     opened = [
@@ -70,7 +71,7 @@ async def _run(port: int, request: bytes, rate: float, seconds: float, connectio
     while (elapsed_s := time.perf_counter() - began_s) < seconds:
         due = int(elapsed_s * rate)
         for number in range(sent, due):
-            opened[number % connections].ask(request, began_s + number / rate)
+            opened[number % connections].ask(requests[number % len(requests)], began_s + number / rate)
         sent = max(sent, due)
         await asyncio.sleep(TICK_SECONDS)
     for _ in range(500):  # the last answers may take a while

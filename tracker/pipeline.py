@@ -44,6 +44,8 @@ class Pipeline:
     pending: int
     spooled: int
     attributed: bool
+    attributed_facts: int
+    """How many accepted facts are in the ledger's and reports' results."""
     journal: JournalRoom
     spool: SpoolRoom
 
@@ -80,6 +82,7 @@ async def read_pipeline(redis: Redis, settings: Settings) -> Pipeline:
         pending=journaled - stored - duplicates - quarantined,
         spooled=spooled,
         attributed=spooled == 0 and attributed >= journaled,
+        attributed_facts=attributed,
         journal=JournalRoom(
             waiting_clicks=_waiting(*clicks[:2]),
             limit_clicks=bound.clicks,
