@@ -8,7 +8,7 @@ written as versions and become current right after the round is published, in a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,19 @@ DERIVED_TABLES = (
 """Everything that rounds write: emptied, they are written again from the facts."""
 
 
+NEWS = {
+    "clicks": "click",
+    "joins": "partner",
+    "partner_events": "partner_event",
+    "signups": "signup",
+    "solution_licenses": "solution_license",
+    "transfers": "license_transfer",
+    "payments": "payment",
+    "refunds": "refund",
+}
+"""What rounds look for in new loads, as ledger_news.sql calls it → the type of fact."""
+
+
 @dataclass(frozen=True, slots=True)
 class Round:
     """What a published round did: how many standings had changed, what was decided again, and the lines written."""
@@ -46,12 +59,36 @@ class Round:
     lines: int = 0
 
 
-def run_round(warehouse: Warehouse, program: Program, now_ms: int) -> Round | None:
+@dataclass(frozen=True, slots=True)
+class News:
+    """What the loads after a round brought, for who ran that round last and has seen each load since.
+
+    Asking ClickHouse for it costs more than a small round's work.
+    """
+
+    after: Round
+    through_load: int
+    stored: Mapping[str, int]
+    """Type of fact, and `click` → how many these loads have stored."""
+
+    @property
+    def span(self) -> Span:
+        """Where rounds stand."""
+        return Span(self.after.round, self.after.through_load, self.through_load, False, False, True, False)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What ledger_news.sql counts."""
+        return {name: self.stored.get(kind, 0) for name, kind in NEWS.items()}
+
+
+def run_round(warehouse: Warehouse, program: Program, now_ms: int, news: News | None = None) -> Round | None:
     """Bring bindings and ledger up to the newest finished load, and publish. None when there is nothing to do.
 
+    `news` saves looking for it; the round goes as far as it tells. After a failure only a look can tell.
     Only one process may do this at a time. Raises what the warehouse raises; the call can be repeated then.
     """
-    span = Span(**warehouse.rows(QUERIES["ledger_span"])[0])
+    span = news.span if news else Span(**warehouse.rows(QUERIES["ledger_span"])[0])
     if span.round and not span.is_applied:
         _apply(warehouse, span.round)
     if span.has_leftovers:
@@ -59,7 +96,7 @@ def run_round(warehouse: Warehouse, program: Program, now_ms: int) -> Round | No
     if not span.has_work:
         return None
     attempt = _Attempt(warehouse, program, span, now_ms)
-    done = attempt.decide()
+    done = attempt.decide(news.counts if news else None)
     columns = ["round", "through_load", "lines", "published_at"]
     warehouse.insert("rounds", columns, [[done.round, done.through_load, done.lines, now_ms]])
     _apply(warehouse, done.round, attempt.changed)
@@ -123,21 +160,26 @@ class _Attempt:
             "id_prefix": new_time_ordered_id(now_ms)[:14],
         }
 
-    def decide(self) -> Round:
+    def decide(self, news: dict[str, int] | None) -> Round:
         """Find what the new loads can touch, decide it again, and write what differs."""
-        news = self._rows("ledger_news")
+        if news is None:
+            news = self._rows("ledger_news")
         self._gather(news)
-        scope = self._scope()
+        scope = self._rows("ledger_touched")
         partners = 0
         if news["joins"] or scope["touched_joins"]:
             partners = self._decide_joins()
-            scope = self._scope()
+            scope = self._rows("ledger_touched")
         licenses = lines = 0
-        decides = news["signups"] + news["solution_licenses"] + news["transfers"] + scope["touched_licenses"]
+        collected = {
+            "ledger_collect_licenses": news["signups"] + news["solution_licenses"],
+            "ledger_collect_touched_licenses": news["transfers"] + scope["touched_licenses"],
+        }
+        decides = sum(collected.values())
         settles = decides + news["payments"] + news["refunds"] + scope["touched_payments"]
         parts = -(-settles // FACTS_PER_PART)
         for part in range(parts):
-            self._decide_part(decides > 0, parts, part)
+            self._decide_part([query for query, count in collected.items() if count], parts, part)
             done = self._rows("ledger_done")
             licenses, lines = licenses + done["licenses"], done["lines"]
         changed = {"spans": scope["changes"], "recruitments": partners, "bindings": decides}
@@ -149,14 +191,14 @@ class _Attempt:
         """Standings that change, and what new clicks and changed standings can touch of earlier facts."""
         if not self._span.after_load:
             _clear(self._warehouse, "moments")
+        if self._span.after_load and news["clicks"]:  # before the new moments are remembered, which are decided anyway
+            self._run("ledger_gather_touched_by_clicks")
         if news["joins"] or news["signups"]:
             self._run("ledger_remember_moments")
         changes = news["joins"] or news["partner_events"]
         if changes:
             self._run("ledger_gather_changes")
             self._run("ledger_write_standings")
-        if self._span.after_load and news["clicks"]:
-            self._run("ledger_gather_touched_by_clicks")
         if self._span.after_load and changes:
             self._run("ledger_gather_touched_by_changes")
 
@@ -168,18 +210,20 @@ class _Attempt:
         _clear(self._warehouse, "round_brought")
         if self._span.after_load:
             self._run("ledger_gather_touched_by_recruiters")
-        return self._scope()["joins"]
+        return self._rows("ledger_joins")["joins"]
 
-    def _decide_part(self, decides: bool, parts: int, part: int) -> None:
-        """R2 to R6 and R8 to R13 for a part of the licenses to decide, if there are any, and the payments to settle."""
+    def _decide_part(self, collects: Sequence[str], parts: int, part: int) -> None:
+        """R2 to R6 and R8 to R13 for a part of the licenses to decide and the payments to settle. `collects`: what
+        finds these licenses; nothing where there are none."""
         if part:
             _clear(self._warehouse, "round_licenses", "round_brought", "round_payments", "round_dues")
-        if decides:
-            self._run("ledger_collect_licenses", parts=parts, part=part)
+        for query in collects:
+            self._run(query, parts=parts, part=part)
+        if collects:
             self._run("ledger_bring", decides="license")
             self._run("ledger_bind")
         self._run("ledger_collect_payments", parts=parts, part=part)
-        scope = self._scope()
+        scope = self._rows("ledger_scope")
         if scope["payments"]:
             self._run("ledger_owe", parts=parts, part=part)
             self._run("ledger_post")
@@ -191,9 +235,6 @@ class _Attempt:
 
     def _rows(self, query: str) -> dict[str, int]:
         return self._warehouse.rows(QUERIES[query], **self._parameters)[0]
-
-    def _scope(self) -> dict[str, int]:
-        return self._rows("ledger_scope")
 
 
 def _apply(warehouse: Warehouse, round: int, changed: Iterable[str] = ("spans", "recruitments", "bindings")) -> None:

@@ -25,6 +25,7 @@ from attribution.staging import QUERIES, Staging
 from attribution.warehouse import Warehouse
 from tracker import redis_keys
 from tracker.errors import Unavailable
+from tracker.events import Clicked
 from tracker.program import Program
 
 MAX_LOAD_BYTES = 32 * 1024 * 1024  # of journal read for one load; it takes about four times that in memory
@@ -44,6 +45,8 @@ class Load:
     duplicates: int
     quarantined: int
     total: int
+    by_type: Mapping[str, int]
+    """Type of fact, and `click` → how many were stored."""
     has_more: bool
     """Whether the load was as big as one may be, so that more is likely to wait."""
 
@@ -140,7 +143,7 @@ class Loader:
         """Steps 2 to 5 of a load. `is_again`: some of it may have been done before."""
         size = sum(entry.size for entry in entries)
         incoming = read_entries(entries, self._quarantine.may_come_back(entries, self._newest))
-        stored = self._store(incoming, is_again)
+        stored, by_type = self._store(incoming, is_again)
         quarantined = self._quarantine.put(incoming.refused, self._newest, self._now_ms(), is_again)
         self._quarantine.mark_replayed(incoming.replayed, self._newest)
         counts = Counts(stored=stored, quarantined=quarantined)
@@ -154,12 +157,18 @@ class Loader:
         if self._newest % FORGET_EVERY == 0 and self._newest > KEEP_LOADS:
             self._warehouse.run(QUERIES["loader_forget_loads"], before=self._newest - KEEP_LOADS)
         return Load(
-            self._newest, tuple(spans), **counts.totals(), total=self.total, has_more=is_again or size >= MAX_LOAD_BYTES
+            self._newest,
+            tuple(spans),
+            **counts.totals(),
+            total=self.total,
+            by_type=by_type,
+            has_more=is_again or size >= MAX_LOAD_BYTES,
         )
 
-    def _store(self, incoming: Incoming, is_again: bool) -> Counter[str]:
-        """Stage and store everything. Returns how many facts this load has stored, by stream."""
+    def _store(self, incoming: Incoming, is_again: bool) -> tuple[Counter[str], Counter[str]]:
+        """Stage and store everything. Returns how many facts this load has stored, by stream and by type."""
         stored: Counter[str] = Counter()
+        by_type: Counter[str] = Counter()
         if incoming.clicks:
             stored, refused = self._staging.store_clicks(incoming.clicks, self._newest, is_again)
             incoming.refused += refused
@@ -168,11 +177,13 @@ class Loader:
         if is_again:  # what was stored before and is in Redis no more, should Redis have been emptied in between
             missed = self._staging.stored_rows("clicks", self._newest) - stored.total()
             stored[redis_keys.click_journal(0)] += missed
+        by_type[Clicked.type] = stored.total()
         for kind, fact in FACT_TABLES.items():
             if is_again or kind in incoming.facts:
-                stored[redis_keys.FACT_JOURNAL] += self._staging.stored_rows(fact.table, self._newest)
+                by_type[kind] = self._staging.stored_rows(fact.table, self._newest)
+        stored[redis_keys.FACT_JOURNAL] = by_type.total() - by_type[Clicked.type]
         self._store_uncounted(incoming)
-        return stored
+        return stored, by_type
 
     def _store_uncounted(self, incoming: Incoming) -> None:
         """Directory changes and clients' names: the newest of a key counts, so that repeating them changes nothing."""

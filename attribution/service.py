@@ -9,27 +9,30 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from attribution.journal_streams import entry_order, is_out_of_memory
-from attribution.ledger import Round, run_round
+from attribution.ledger import News, Round, run_round
 from attribution.loader import Load, Loader
 from attribution.rebuild import is_directory_lost, mark_complete, rebuild_redis
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
 from tracker import redis_keys
 from tracker.errors import LasttouchError, Unavailable
+from tracker.events import Clicked
 from tracker.program import Program
 from tracker.settings import Settings
 
 POLL_SECONDS = 0.05  # how long something new may wait when all is idle
-LOAD_SECONDS = 0.25  # from one load to the next, so that ClickHouse's parts stay few
+LOAD_SECONDS = 0.5  # from one load to the next, so that ClickHouse's parts stay few
 LOADS_PER_ROUND = 8  # in a row, while the journal holds more than one load takes
+LOADS_WITHOUT_ROUND = 20  # at most: the next round that is needed looks at their clicks as well
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 10.0
 STOP_SECONDS = 30.0  # for the step under way to finish
@@ -89,6 +92,7 @@ class AttributionService:
         self._attributing = Retries("attribution")
         self._attributed = 0
         self._covered_load = -1
+        self._news: News | None = None  # of all loads since the last round, where each of them was seen
         self._resets_seen = -1  # of Redis; below the loader's count: the directory is to be looked at
         self._stopping = threading.Event()
         self._passes = threading.Condition()
@@ -179,6 +183,7 @@ class AttributionService:
                 return number > 0
             self.loads += 1
             self.last_load = load
+            self._hear(load)
             facts = load.stored + load.duplicates + load.quarantined
             self.facts_per_second = facts / max(time.monotonic() - began, 1e-6)
             oldest = min((entry_order(span.first_id)[0] for span in load.spans), default=self._now_ms())
@@ -210,18 +215,43 @@ class AttributionService:
         self._resets_seen = resets
         self.is_prepared = True
 
+    def _hear(self, load: Load) -> None:
+        """Add what a load brought to the news; a load that was not seen leaves them unknown until the next round."""
+        news, self._news = self._news, None
+        if news is not None and load.load_id == news.through_load + 1:
+            self._news = replace(news, through_load=load.load_id, stored=Counter(news.stored) + Counter(load.by_type))
+
     def _attribute(self) -> bool:
-        """Run a round over the loads that no round has covered."""
+        """Bring the results up to the newest load, by a round unless its facts change none of them."""
         newest, covers = self._loader.finished_load, self._loader.total
         if not self.is_prepared or newest == self._covered_load:
             return False
-        done = run_round(self._warehouse, self._program, self._now_ms())
-        if done is not None:
-            self.rounds += 1
-            self.last_round = done
+        news, self._news = self._news, None  # they come back when nothing fails
+        if news is None or news.through_load != newest:
+            self._news = self._run_round(None)
+        else:
+            self._news = news if self._changes_nothing(news) else self._run_round(news)
         self._publish_attributed(covers)
         self._covered_load = newest
         return True
+
+    def _run_round(self, news: News | None) -> News | None:
+        """Run a round. What is to be added to from now on; None where the next round has to look for itself."""
+        done = run_round(self._warehouse, self._program, self._now_ms(), news)
+        if done is None:
+            return None
+        self.rounds += 1
+        self.last_round = done
+        return News(done, done.through_load, {})
+
+    def _changes_nothing(self, news: News) -> bool:
+        """Whether all that came is clicks of visitors who have not signed up or joined: nobody's binding, and so
+        nobody's money, depends on them yet. The reports read clicks themselves."""
+        loads = news.through_load - news.after.through_load
+        if set(news.stored) - {Clicked.type} or loads > LOADS_WITHOUT_ROUND:
+            return False
+        span = {"after_load": self._covered_load, "through_load": news.through_load}
+        return not self._warehouse.rows(QUERIES["service_clicks_decide"], **span)[0]["may_decide"]
 
     def _publish_attributed(self, facts: int) -> None:
         self._attributed = max(self._attributed, facts)

@@ -27,32 +27,56 @@ class Latency:
     errors: int
 
 
-class _Connection(asyncio.Protocol):
-    """Sends requests for redirects; answers come in order and end with an empty line, for they have no body."""
+class _Load:
+    """What is asked and answered. A request waits for a connection that waits for nothing, as visitors share none."""
 
-    def __init__(self, latencies: list[float]) -> None:
-        self._due: deque[float] = deque()
-        self._latencies = latencies
-        self._unread = b""
-        self.transport: asyncio.Transport
+    def __init__(self) -> None:
+        self.latencies: list[float] = []
         self.errors = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
+        self._due: deque[tuple[bytes, float]] = deque()
+        self._idle: list[_Connection] = []
 
     def ask(self, request: bytes, due_s: float) -> None:
-        self._due.append(due_s)
-        self.transport.write(request)
+        """Send a request that was due at a time, as soon as it can be."""
+        self._due.append((request, due_s))
+        if self._idle:
+            self._idle.pop().send(*self._due.popleft())
+
+    def is_free(self, connection: _Connection) -> None:
+        if self._due:
+            connection.send(*self._due.popleft())
+        else:
+            self._idle.append(connection)
+
+
+class _Connection(asyncio.Protocol):
+    """Sends a request for a redirect at a time; the answer ends with an empty line, for it has no body."""
+
+    def __init__(self, load: _Load) -> None:
+        self._load = load
+        self._due_s: float | None = None
+        self._answer = b""
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._load.is_free(self)
+
+    def send(self, request: bytes, due_s: float) -> None:
+        self._due_s = due_s
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        now_s = time.perf_counter()
-        *answers, self._unread = (self._unread + data).split(b"\r\n\r\n")
-        for answer in answers:
-            self._latencies.append(now_s - self._due.popleft())
-            self.errors += not answer.startswith(b"HTTP/1.1 302")
+        self._answer += data
+        if self._due_s is None or not self._answer.endswith(b"\r\n\r\n"):
+            return
+        self._load.latencies.append(time.perf_counter() - self._due_s)
+        self._load.errors += not self._answer.startswith(b"HTTP/1.1 302")
+        self._answer, self._due_s = b"", None
+        self._load.is_free(self)
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self.errors += len(self._due)
+    def close(self) -> None:
+        self._transport.close()
 
 
 def steady_load(port: int, requests: Sequence[bytes], rate: float, seconds: float, connections: int) -> Latency:
@@ -62,25 +86,25 @@ def steady_load(port: int, requests: Sequence[bytes], rate: float, seconds: floa
 
 async def _run(port: int, requests: Sequence[bytes], rate: float, seconds: float, connections: int) -> Latency:
     loop = asyncio.get_running_loop()
-    latencies: list[float] = []
+    load = _Load()
     opened = [
-        (await loop.create_connection(lambda: _Connection(latencies), "127.0.0.1", port))[1] for _ in range(connections)
+        (await loop.create_connection(lambda: _Connection(load), "127.0.0.1", port))[1] for _ in range(connections)
     ]
     began_s = time.perf_counter()
     sent = 0
     while (elapsed_s := time.perf_counter() - began_s) < seconds:
         due = int(elapsed_s * rate)
         for number in range(sent, due):
-            opened[number % connections].ask(requests[number % len(requests)], began_s + number / rate)
+            load.ask(requests[number % len(requests)], began_s + number / rate)
         sent = max(sent, due)
         await asyncio.sleep(TICK_SECONDS)
     for _ in range(500):  # the last answers may take a while
-        if len(latencies) == sent:
+        if len(load.latencies) == sent:
             break
         await asyncio.sleep(0.01)
-    errors = sum(each.errors for each in opened) + sent - len(latencies)
+    errors = load.errors + sent - len(load.latencies)
     for each in opened:
-        each.transport.close()
-    latencies.sort()
+        each.close()
+    latencies = sorted(load.latencies)
     ms = [1000 * latencies[int(len(latencies) * share)] if latencies else 0.0 for share in (0.5, 0.99)]
     return Latency(sent / seconds, round(ms[0], 3), round(ms[1], 3), errors)

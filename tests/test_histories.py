@@ -12,9 +12,9 @@ import os
 import random
 import time
 import traceback
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from attribution.audit import audit
-from attribution.ledger import run_round
+from attribution.ledger import News, Round, run_round
 from attribution.loader import Loader
 from attribution.warehouse import Warehouse, load_queries
 from tests.histories import History, histories, merged, reduced
@@ -262,23 +262,27 @@ class Delivery:
     entry_size: int
     dies_before: int
 
-    def round(self, warehouse: Warehouse) -> list[str]:
-        """A round that dies twice. What readers see changes when it is published, not before; the ledger at once."""
+    def round(self, warehouse: Warehouse, news: News | None) -> tuple[list[str], Round | None]:
+        """A round that dies twice. What readers see changes when it is published, not before; the ledger at once.
+
+        The first try is told the news, where they are known. Returns what is wrong, and the round if a try ended.
+        """
         found = []
+        done: Round | None = None
         ledger_then: Any = None
-        for statements in (self.dies_before, self.dies_before * 2):
+        for statements, told in ((self.dies_before, news), (self.dies_before * 2, None)):
             round_before, before = published(warehouse), visible(warehouse)
             try:
-                run_round(Mortal(warehouse, statements), PROGRAM, now_ms())  # type: ignore[arg-type]
+                done = run_round(Mortal(warehouse, statements), PROGRAM, now_ms(), told) or done  # type: ignore[arg-type]
             except Died:
                 if published(warehouse) == round_before and visible(warehouse) != before:
                     found.append(f"a round that died before statement {statements} shows what is not published")
             if published(warehouse) != round_before:
                 ledger_then = visible(warehouse)[0]
-        run_round(warehouse, PROGRAM, now_ms())
+        done = run_round(warehouse, PROGRAM, now_ms()) or done
         if ledger_then is not None and visible(warehouse)[0] != ledger_then:
             found.append("a round that died after it was published showed half of its lines")
-        return found
+        return found, done
 
     def problems(self, history: History, client: redis.Redis, warehouse: Warehouse) -> list[str]:
         """What is wrong after the first round that leaves anything wrong. An exception is a problem too."""
@@ -287,14 +291,19 @@ class Delivery:
         loader = Loader(client, warehouse, PROGRAM, now_ms)
         arrived: list[AnyFact] = []
         expected = Outcome()
+        news: News | None = None
         try:
             for number, batch in enumerate(history.batches):
                 deliver(client, batch, self.entry_size)
                 arrived += batch
                 expected = expected_after(history, number + 1)
-                loader.load_once()
+                load = loader.load_once()
+                if news and load:
+                    stored = Counter(news.stored) + Counter(load.by_type)
+                    news = replace(news, through_load=load.load_id, stored=stored)
                 if self.rounds_after >> number & 1 or number == len(history.batches) - 1:
-                    found = self.round(warehouse)
+                    found, done = self.round(warehouse, news)
+                    news = News(done, done.through_load, {}) if done else None
                     if found := found + problems(client, warehouse, arrived, expected):
                         return [f"after batch {number + 1}:", *found]
             return audit_problems(warehouse, expected) + unbalanced(warehouse)

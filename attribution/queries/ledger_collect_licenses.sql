@@ -1,5 +1,4 @@
--- The licenses to decide: new ones, and earlier ones that the new facts can touch or that were transferred (R13). A
--- license is of its creator, should it have been signed up for as well (R5).
+-- The new licenses to decide. A license is of its creator, should it have been signed up for as well (R5).
 -- Grain: one row per license of the part.
 -- Parameters: after_load, through_load, parts, part (which of the parts, by the license's hash).
 insert into round_licenses (
@@ -7,55 +6,39 @@ insert into round_licenses (
     partner_hint, client_email_hash
 )
 with
-    touched as (
-        select id as license_id
-        from round_touched
-        where decides = 'license'
-        union distinct
+    new_ids as (
         select license_id
-        from license_transfers
-        where load_id > {after_load:UInt64} and load_id <= {through_load:UInt64}
-    ),
-    created as (
-        select *
         from solution_licenses
         where load_id > {after_load:UInt64} and load_id <= {through_load:UInt64}
         union all
-        select *
-        from solution_licenses
-        where load_id <= {after_load:UInt64} and license_id in (select license_id from touched)
-    ),
-    signed_up as (
-        select *
+        select license_id
         from signups
         where load_id > {after_load:UInt64} and load_id <= {through_load:UInt64}
-        union all
-        select *
-        from signups
-        where load_id <= {after_load:UInt64} and license_id in (select license_id from touched)
     ),
     licenses as (
         select
             license_id, product, created_at as started_at, 'solution' as origin, payment_origin, data_center,
             partner_id as creator_id, cast(null as Nullable(UUID)) as visitor_id, '' as partner_hint, client_email_hash
-        from created
+        from solution_licenses
+        where load_id > {after_load:UInt64} and load_id <= {through_load:UInt64}
         union all
         select
             license_id, product, signed_up_at as started_at, 'signup' as origin, 'client' as payment_origin,
             data_center, '' as creator_id, visitor_id, partner_hint, client_email_hash
-        from signed_up
-        where license_id not in (
-            select license_id
-            from solution_licenses
-            where load_id <= {through_load:UInt64}
-                and ({after_load:UInt64} = 0 or license_id in (select license_id from signed_up))
-        )
+        from signups
+        where load_id > {after_load:UInt64} and load_id <= {through_load:UInt64}
+            and license_id not in (
+                select license_id
+                from solution_licenses
+                where load_id <= {through_load:UInt64}
+                    and ({after_load:UInt64} = 0 or license_id in (select license_id from new_ids))
+            )
     ),
     transfers as (
         select license_id, toNullable(min(occurred_at)) as transferred_at
         from license_transfers
         where load_id <= {through_load:UInt64}
-            and ({after_load:UInt64} = 0 or license_id in (select license_id from licenses))
+            and ({after_load:UInt64} = 0 or license_id in (select license_id from new_ids))
         group by license_id
     )
 select

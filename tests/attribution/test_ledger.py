@@ -16,7 +16,9 @@ import pytest
 from attribution import ledger
 from attribution.audit import audit
 from attribution.commission import commission_cents
-from attribution.ledger import run_round
+from attribution.facts import QUERIES
+from attribution.journal_lines import FACT_TABLES
+from attribution.ledger import NEWS, News, run_round
 from attribution.warehouse import Warehouse
 from tests.attribution.fact_writer import (
     DAY,
@@ -589,3 +591,29 @@ class Counting:
     def __getattr__(self, name: str) -> Any:
         self.calls += 1
         return getattr(self.warehouse, name)
+
+
+def test_news_are_what_a_round_would_look_for(warehouse: Warehouse) -> None:
+    counted = warehouse.rows(QUERIES["ledger_news"], after_load=0, through_load=0)[0]
+    assert set(NEWS) == set(counted)
+    assert set(NEWS.values()) == {"click", *FACT_TABLES} - {"license_event"}
+
+
+def test_a_round_that_is_told_the_news_does_what_one_that_looks_does(warehouse: Warehouse) -> None:
+    writer = FactWriter(warehouse)
+    writer.load(joined("A"), joined("B"), clicked(1, "A", 1), signed_up("L", 3))
+    first = run_round(warehouse, PROGRAM, NOW)
+    assert first is not None
+    writer.load(paid("p", "L", 2900, 4))
+    load = writer.load(clicked(2, "B", 2), changed("s", "A", 3.5, "suspended"))
+    told = run_round(warehouse, PROGRAM, NOW, News(first, load, {"payment": 1, "click": 1, "partner_event": 1}))
+    assert told is not None and (told.round, told.after_load, told.through_load) == (2, 1, load)
+    assert ledger_sums_of(warehouse) == {("B", 1): 580}
+    assert run_round(warehouse, PROGRAM, NOW) is None
+    assert audit(warehouse, PROGRAM).is_clean
+
+
+def ledger_sums_of(warehouse: Warehouse) -> dict[tuple[str, int], int]:
+    """Partner and tier → what the ledger says, of a warehouse with one story."""
+    rows = warehouse.rows("select partner_id, tier, sum(amount_cents) as cents from ledger group by all")
+    return {(row["partner_id"], row["tier"]): row["cents"] for row in rows if row["cents"]}

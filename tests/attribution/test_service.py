@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import redis
 from attribution import service as service_module
 from attribution.audit import audit
 from attribution.client_stores import ClientStores
+from attribution.journal_streams import JournalStreams
 from attribution.quarantine import Quarantine
 from attribution.service import AttributionService
 from attribution.warehouse import Warehouse, WarehouseUnavailable
@@ -208,6 +210,69 @@ def test_loads_go_on_while_rounds_fail(
     assert earned(warehouse) == 780 and attributed(client) == 5
     lines = [record.getMessage() for record in caplog.records if record.name == service_module.log.name]
     assert any(line.startswith("attribution failed, again in 0.2 s: ZeroDivisionError") for line in lines)
+
+
+def test_clicks_of_people_who_have_not_signed_up_need_no_round(
+    client: redis.Redis, warehouse: Warehouse, start: Start
+) -> None:
+    service = start()
+    journal(client, *SALE)
+    assert service.wait_idle(PATIENCE)
+    rounds = service.rounds
+    for number in range(2, 5):
+        journal(client, clicked(number, "A", 2, visitor=number))
+        assert service.wait_idle(PATIENCE)
+    assert attributed(client) == 7
+    assert service.rounds == rounds
+    journal(client, paid("p2", "l1", 1000, 5))
+    assert service.wait_idle(PATIENCE)
+    assert (service.rounds, earned(warehouse), attributed(client)) == (rounds + 1, 780, 8)
+    assert service.last_round is not None and service.last_round.through_load == service.last_round.after_load + 4
+
+
+def test_a_click_that_comes_late_gets_its_round(client: redis.Redis, warehouse: Warehouse, start: Start) -> None:
+    """It decides whose a license is that was signed up for long before; also after loads that needed no round."""
+    service = start()
+    journal(client, joined("B"), *SALE)
+    journal(client, clicked(2, "A", 2, visitor=2))
+    assert service.wait_idle(PATIENCE)
+    journal(client, clicked(3, "A", 2, visitor=3))
+    assert service.wait_idle(PATIENCE)
+    rounds = service.rounds
+    journal(client, clicked(4, "B", 2, visitor=1))  # the newest before the signup
+    assert service.wait_idle(PATIENCE)
+    assert service.rounds == rounds + 1
+    owed = "select partner_id, sum(amount_cents) as cents from ledger group by all having cents != 0"
+    assert warehouse.rows(owed) == [{"partner_id": "B", "cents": 580}]
+
+
+def test_loads_without_a_round_are_few_and_in_one_piece(
+    client: redis.Redis, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round that is needed looks at all clicks since the last one, so that these must not become many; and a load of
+    which nobody knows what it brought, because it failed after it was finished, needs one."""
+    monkeypatch.setattr(service_module, "LOADS_WITHOUT_ROUND", 2)
+    service = start()
+    journal(client, *SALE)
+    assert service.wait_idle(PATIENCE)
+    seen = [service.rounds]
+    for number in range(2, 6):
+        journal(client, clicked(number, "A", 2, visitor=number))
+        assert service.wait_idle(PATIENCE)
+        seen.append(service.rounds)
+    assert [after - before for before, after in pairwise(seen)] == [0, 0, 1, 0]
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalStreams, "publish", refused)
+        journal(client, paid("p2", "l1", 1000, 5))
+        until(lambda: service.last_error is not None, "an error")
+        journal(client, clicked(9, "A", 2, visitor=9))
+    assert service.wait_idle(PATIENCE)
+    assert service.rounds > seen[-1]
+    assert attributed(client) == 10
+
+
+def refused(*_: object) -> None:
+    raise redis.ConnectionError("gone")
 
 
 def test_a_lost_directory_is_rebuilt_by_itself(client: redis.Redis, start: Start) -> None:

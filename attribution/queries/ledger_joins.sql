@@ -1,0 +1,4 @@
+-- How many joins the round has to decide.
+-- Grain: one row. Parameters: none.
+select count() as joins
+from round_joins
