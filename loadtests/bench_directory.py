@@ -67,7 +67,7 @@ def bench_directory(links: int, partners: int, rounds: int, seconds: float, conn
                 load(wrk, server, each, seconds, connections, "directory.lua", (name, str(links)))
             print(f"directory: round {number + 1} of {rounds} done", file=sys.stderr)
         memory_mb = round(large.memory_mb(), 1)
-        quiet = steady_load(large.port, REQUEST, STEADY_RATE, seconds, 4)
+        quiet = steady_load(large.port, [REQUEST], STEADY_RATE, seconds, 4)
         rereading = _while_reading_again(large.port, url, seconds)
         return {
             "links": links,
@@ -154,9 +154,9 @@ def _while_reading_again(port: int, url: str, seconds: float) -> Latency:
     reads = _number(port, "lasttouch_directory_reads_total")
     with closing(redis.Redis.from_url(url)) as client:
         client.xadd(redis_keys.CHANGES, {"kind": "all", "key": ""})
-    found = [steady_load(port, REQUEST, STEADY_RATE, seconds, 4)]
+    found = [steady_load(port, [REQUEST], STEADY_RATE, seconds, 4)]
     while _number(port, "lasttouch_directory_reads_total") == reads:
-        found.append(steady_load(port, REQUEST, STEADY_RATE, seconds, 4))
+        found.append(steady_load(port, [REQUEST], STEADY_RATE, seconds, 4))
     return max(found, key=lambda latency: latency.p99_ms)
 
 
