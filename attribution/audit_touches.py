@@ -26,8 +26,8 @@ from tracker.ids import is_uuid
 
 MAX_SHARES = 10
 """Shares of the visitors that are compared, about 200,000 clicks each; of more, as many by chance."""
-MAX_KEYS = 100_000
-"""Visitors whom Redis knows that are looked up in ClickHouse."""
+MAX_KEYS = 10_000
+"""Visitors whom Redis knows that are looked up in ClickHouse: a thousand at a time may read all visitor ids there."""
 MAX_SUSPECTS = 20_000
 """Touches that ClickHouse did not have and are looked for in the journal; after an outage there may be millions."""
 KEYS_PER_CALL = 1_000

@@ -18,8 +18,8 @@ from tracker.program import Program
 
 QUERIES = load_queries(File(__file__).with_name("queries"))
 
-MAX_PATHS = 20_000
-"""Distinct paths that are read: about 20 MB. The rarest are left out, and counted."""
+MAX_PATHS = 200_000
+"""Distinct paths that are read, in about 200 MB. Of more the rarest are left out, those without a conversion first."""
 MAX_TOUCHES = 30
 """Touches of a path: a longer one keeps its first and its newest."""
 MAX_SAMPLED_CLICKS = 500_000

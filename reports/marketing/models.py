@@ -108,8 +108,11 @@ def read_models(values: Mapping[str, str], model: str = "") -> ModelsRequest:
 
 
 async def compare(room: Room, asked: ModelsRequest) -> Comparison:
-    """The asked models, and the last touch. Raises BadRequest where the paths are too many for the Markov order."""
-    return await room.in_thread(partial(_compare, room.warehouse, room.program, asked))
+    """The asked models, and the last touch. It may read much of the history, so one is computed at a time; others wait.
+
+    Raises BadRequest where the paths are too many for the Markov order.
+    """
+    return await room.alone(partial(_compare, room.warehouse, room.program, asked))
 
 
 async def models_call(room: Room, viewer: Viewer, request: Request) -> Response:
