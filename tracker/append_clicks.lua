@@ -35,11 +35,18 @@ local function merged(stored, added)
   return table.concat(lines, '\n', 1, math.min(#lines, MOST_LINES))
 end
 
+local FIRST_LINES = '^' .. string.rep('[^\n]*\n', MOST_LINES - 2) .. '[^\n]*'
+
 local function keep(key, lines, window_ms)
   -- A key that holds something else is no touch: it is replaced, for it must not hold up the journal.
   local stored = redis.pcall('GET', key)
-  if type(stored) == 'string' then
-    lines = merged(stored, lines)
+  if type(stored) == 'string' and stored ~= '' then
+    if newer(lines, stored) and not string.find(stored, string.sub(lines, ID_FROM, ID_TO), 1, true) then
+      -- As nearly always: a new click, and the newest.
+      lines = lines .. '\n' .. (string.match(stored, FIRST_LINES) or stored)
+    else
+      lines = merged(stored, lines)
+    end
   end
   if lines ~= stored then
     local newest_ms = tonumber(string.sub(lines, 1, MS_DIGITS))

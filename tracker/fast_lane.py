@@ -19,7 +19,16 @@ from tracker.directory_lines import Link
 from tracker.events import Verdict, tsv_fields, tsv_text
 from tracker.heads import Heads
 from tracker.ids import IdMaker
-from tracker.landing import Landing, campaign_pair, is_clean_query, located, opening, read_query, split_query
+from tracker.landing import (
+    Landing,
+    campaign_pair,
+    is_clean_query,
+    is_passed_query,
+    located,
+    opening,
+    read_query,
+    split_query,
+)
 from tracker.program import Product, Program
 from tracker.redirect import (
     MAX_KEPT_QUERY,
@@ -33,7 +42,7 @@ from tracker.redirect import (
 from tracker.redis_keys import shard_of
 from tracker.remembered import Remembered
 from tracker.user_agent import MAX_USER_AGENT, read_user_agent
-from tracker.visitors import COOKIE, OPT_OUT_COOKIE, StampMaker, cookie_visitor, visitor_cookie
+from tracker.visitors import COOKIE, OPT_OUT_COOKIE, StampMaker, raw_cookie_visitor, visitor_cookie
 
 REMEMBERED_PATHS = 10_000  # prepared ones a generation, of two; about 1 KB each
 REMEMBERED_BROWSERS = 10_000  # likewise
@@ -45,19 +54,21 @@ _UNUSUAL = frozenset(
      b"x-purpose", b"x-moz", b"user-agent", b"cookie", b"referer"}
 )  # fmt: skip
 _SHORT_LINK = re.compile(rb"/[A-Za-z0-9_.-]{1,64}")
+_DEEP_QUERY = re.compile(rb"to=[!$%'-~]+")
 _OPT_OUT = OPT_OUT_COOKIE.encode()
 
 
 class Prepared(NamedTuple):
     """Where a path leads (a direct link is a link without a campaign), and what does not change from click to click:
-    the location up to the stamp and after it, the columns of the row that name the link, and the end of its touch
-    line."""
+    the location up to where a visitor's own query belongs, from there to the stamp, and after it; the columns of the
+    row that name the link; and the end of its touch line."""
 
     link: Link
     product: Product
     is_active: bool
     """Whether the partner has joined and was never suspended: then nothing of the moment matters."""
     landing: Landing
+    before_query: str
     before_stamp: str
     after_stamp: str
     columns: str
@@ -116,8 +127,12 @@ class FastLane:
         path, _, query = url.partition(b"?")
         # A path that was parsed before, or is a short code, which needs no parsing.
         prepared = self._paths.get(path) or (self._prepare(path) if _SHORT_LINK.fullmatch(path) else None)
-        if prepared is None or (query and not is_clean_query(query)):
+        if prepared is None:
             return None
+        if query and not is_passed_query(query):
+            if not is_clean_query(query):
+                return None
+            prepared, query = self._deep(prepared, url, path, query)
         return self._answer(prepared, browser, query, cookie, referrer, client)
 
     def answer(
@@ -144,6 +159,7 @@ class FastLane:
             client = self._in.clients.read(peer, scheme, read_headers(headers))
         elif data:
             self._heads.learn(data, cookie, referrer, browser)
+        prepared, query = self._deep(prepared, url, path, query)
         return self._answer(prepared, browser, query, cookie, referrer, client)
 
     def _answer(
@@ -165,14 +181,19 @@ class FastLane:
             result = result_of(target, browser.verdict, now_ms)
             if result == "unknown-partner":
                 return None
-        known = cookie_visitor(cookie.decode("utf-8", "replace")) if cookie else None
+        known = raw_cookie_visitor(cookie) if cookie else None
         visitor_id = known or self._make_ids.visitor()
         click_id = self._make_ids.click(now_ms)
         stamp = self._make_stamp(visitor_id, now_ms)
-        if query:
-            location, landed = self._passed_on(prepared, query, stamp)
+        landed = ""
+        if not query:
+            location = f"{prepared.before_query}{prepared.before_stamp}{stamp}{prepared.after_stamp}"
+        elif is_passed_query(query):
+            passed = query.decode()
+            location = f"{prepared.before_query}{passed}&{prepared.before_stamp}{stamp}{prepared.after_stamp}"
+            landed = tsv_text(passed[:MAX_KEPT_QUERY])
         else:
-            location, landed = f"{prepared.before_stamp}{stamp}{prepared.after_stamp}", ""
+            location, landed = self._passed_on(prepared, query, stamp)
         row = (
             f"{click_id}\t{now_ms}\t{visitor_id}\t{prepared.columns}\t{browser.verdict_text}\tredirect\t{client.country}"
             f"\t{browser.columns}\t{_kept(referrer) if referrer else ''}\t{landed}\t{client.ip_prefix}\n"
@@ -185,6 +206,18 @@ class FastLane:
             "cache-control: no-store\r\ncontent-length: 0\r\n"
         )
         return Answer(head.encode("ascii", "ignore"), line, result)
+
+    def _deep(self, prepared: Prepared, url: bytes, path: bytes, query: bytes) -> tuple[Prepared, bytes]:
+        """A deep link (`to=` alone) as a path of its own, for many visitors follow the same ones; anything else as it
+        is."""
+        if _DEEP_QUERY.fullmatch(query) is None or len(url) > REMEMBERED_BYTES:
+            return prepared, query
+        deep = self._paths.get(url)
+        if deep is None:
+            to = split_query(query.decode())[1]
+            deep = prepare(prepared.link, prepared.is_active, self._in.program, to)
+            self._paths.offer(url, deep, names_of(prepared.link, path))
+        return deep, b""
 
     def _passed_on(self, prepared: Prepared, query: bytes, stamp: str) -> tuple[str, str]:
         """The location with a request's own query, and the landing query as the row keeps it."""
@@ -216,7 +249,7 @@ class FastLane:
         if not is_active and self._in.links.standing(link.partner_id) is None:
             return None
         prepared = prepare(link, is_active, self._in.program)
-        self._paths.offer(path, prepared, (link.partner_id, path.strip(b"/").decode()))
+        self._paths.offer(path, prepared, names_of(link, path))
         return prepared
 
     def _link(self, path: bytes) -> Link | None:
@@ -238,10 +271,15 @@ class FastLane:
         return browser
 
 
-def prepare(link: Link, is_active: bool, program: Program) -> Prepared:
-    """The parts of a link's answers that stay the same."""
+def names_of(link: Link, path: bytes) -> tuple[str, str]:
+    """The directory entries that what is prepared of a path comes from."""
+    return link.partner_id, path.strip(b"/").decode()
+
+
+def prepare(link: Link, is_active: bool, program: Program, to: str | None = None) -> Prepared:
+    """The parts of a link's answers that stay the same. `to` is where the visitor's own query leads, decoded."""
     product = program.products.get(link.product) or program.products[program.default_product]
-    landing = landing_of(product, link.landing_url, None, program)
+    landing = landing_of(product, link.landing_url, to, program)
     shared = opening(landing)
     campaign = f"{campaign_pair(link.campaign)}&" if link.campaign and shared.takes_campaign else ""
     names = (link.partner_id, product.key, link.campaign)
@@ -250,7 +288,8 @@ def prepare(link: Link, is_active: bool, program: Program) -> Prepared:
         product,
         is_active,
         landing,
-        f"{shared.before}{campaign}a={link.partner_id}&lt=",
+        shared.before,
+        f"{shared.added}{campaign}a={link.partner_id}&lt=",
         shared.after,
         tsv_fields(names),
         " ".join(names).replace("\n", " "),

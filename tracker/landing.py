@@ -16,6 +16,9 @@ REMEMBERED_LANDINGS = 4096
 
 _URL_CHARACTERS = "%/:?[]@!$&'()*+,;=~"
 _CLEAN_QUERY = re.compile(rb'[!"$-~]*')
+# Pairs with names that any reader reads alike, and none of them a name that means something here.
+_PASSED_PAIR = rb"""(?!(?:a|lt|to|utm_source|utm_campaign)(?:[=&]|\Z))[A-Za-z0-9_.~:-]+(?:=[!"$%'-~]*)?"""
+_PASSED_QUERY = re.compile(rb"%b(?:&%b)*" % (_PASSED_PAIR, _PASSED_PAIR))
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.~-]*")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -91,19 +94,22 @@ def located(landing: Landing, passed: Sequence[str], campaign: str = "", stamps:
 
 
 class Opening(NamedTuple):
-    """What is the same in the URLs of all links to a landing when visitors add nothing: up to where `utm_campaign` and
-    our stamps belong, and after them. `takes_campaign`: the landing does not say `utm_campaign` itself."""
+    """What is the same in the URLs of all links to a landing where visitors add nothing that we say ourselves: up to
+    where their own query belongs; from there to where `utm_campaign` and our stamps belong; and after them.
+    `takes_campaign`: the landing does not say `utm_campaign` itself."""
 
     before: str
+    added: str
     after: str
     takes_campaign: bool
 
 
 @lru_cache(maxsize=REMEMBERED_LANDINGS)
 def opening(landing: Landing) -> Opening:
-    """`located` without a campaign, cut where the stamps stand."""
-    before, after = located(landing, [], stamps=["\0"]).split("\0")
-    return Opening(before, after, "utm_campaign" not in {_name(pair) for pair in landing.query.split("&")})
+    """`located` without a campaign, cut where the visitor's query and the stamps stand."""
+    before, added, after = located(landing, ["\0"], stamps=["\0"]).split("\0")
+    takes_campaign = "utm_campaign" not in {_name(pair) for pair in landing.query.split("&")}
+    return Opening(before, added.removeprefix("&"), after, takes_campaign)
 
 
 def campaign_pair(campaign: str) -> str:
@@ -115,6 +121,12 @@ def campaign_pair(campaign: str) -> str:
 def is_clean_query(raw: bytes) -> bool:
     """Whether a query string may stand in a header as it is."""
     return _CLEAN_QUERY.fullmatch(raw) is not None
+
+
+def is_passed_query(raw: bytes) -> bool:
+    """Whether a query string is passed on as it stands, and changes nothing of what we add: clean, and without a pair
+    that is ours, leads elsewhere, or says what we would say."""
+    return len(raw) <= MAX_QUERY and _PASSED_QUERY.fullmatch(raw) is not None
 
 
 def read_query(raw: bytes) -> str:

@@ -32,7 +32,10 @@ _VERSION_BYTE = bytes([_VERSION])
 _BODY = struct.Struct(">B16sI")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 # Our cookie as browsers send it.
-_USUAL_COOKIE = re.compile(rf"(?:\A|; ){COOKIE}=([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})(?=;|\Z)")
+_ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_USUAL_COOKIE = re.compile(rf"(?:\A|; ){COOKIE}=({_ID})(?=;|\Z)")
+# On the tracker's own host there is mostly no other.
+_ONLY_COOKIE = re.compile(f"{COOKIE}=({_ID})".encode())
 _STAMP = re.compile(r"[A-Za-z0-9_-]{44}", re.ASCII)
 
 
@@ -47,6 +50,13 @@ def cookie_visitor(cookie_header: str) -> str | None:
         if is_uuid(value):
             return value
     return None
+
+
+def raw_cookie_visitor(raw: bytes) -> str | None:
+    """`cookie_visitor` of a header as it was sent, quicker where it holds nothing else."""
+    only = _ONLY_COOKIE.fullmatch(raw)
+    visitor_id = only[1].decode() if only is not None else None
+    return cookie_visitor(raw.decode("utf-8", "replace")) if visitor_id in (None, NIL_UUID) else visitor_id
 
 
 def visitor_cookie(visitor_id: str, program: Program, is_https: bool) -> str:

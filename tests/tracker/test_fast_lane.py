@@ -176,6 +176,7 @@ USUAL = [
     get("/a/W-1", f"Cookie: lt_vid={VISITOR}"),
     get("/a/W-1", f"Cookie: x=1; lt_vid={VISITOR.upper()}; lt_vid={VISITOR}"),
     get("/a/W-1", "Cookie: lt_vid=00000000-0000-0000-0000-000000000000"),
+    get("/a/W-1", f"Cookie: lt_vid={VISITOR};"),
     get("/a/W-1", "Cookie: lt_vid="),
     get("/a/W-1", "Referer: https://blog.example/p\tq?a=b\\c"),
     get("/a/W-1", "Referer: https://blog.example/" + "é" * 600),
@@ -248,6 +249,19 @@ ODD_HEADS = [
 """Heads that a hurried reader would take for another: each is answered as the parser reads it."""
 
 
+QUERIES = [
+    "&", "a", "lt", "to", "to=", "to=/", "to=/pricing", "to=/pricing&x=1", "to=//evil.example", "to=/%2e%2e/x%23y",
+    "to=%2Fa%26b", "to=/a=b?c", "to=https://partners.livechat.com/join?x=1", "to=/\\evil", "to", "t%6f=/x", "tox=1",
+    "x=1", "x", "x=1&", "&x=1", "x=1&&y=2", "x==1", "=1", "x=", "x=1&x=2", "x=1&a=2", "x=1&lt=2", "x=1&to=/y", "%61=e",
+    "l%74=x", "+a=1", "ab=1", "a=", "aa", "A=1", "ltx=2", "utm_source", "utm_source=x", "utm_source&x", "utm_sourcex=1",
+    "utm%5fsource=x", "utm_campaign", "x=1&utm_campaign=own", "utm_medium=cpc&gclid=1", "x=\\", "x='", 'x="', "x=a+b",
+    "x=%", "x=%zz", "a.b~c-d:e=1", "a[]=1", "x=1;a=2", "x={}",
+    "x=" + "y" * 8190, "x=" + "y" * 8191, "x=y" * 400,
+    "\\=1", "x=1?y=2",
+]  # fmt: skip
+"""Queries that a hurried reader would take for another."""
+
+
 async def both(
     empty_redis_url: str, tmp_path: Path, sent: Sequence[tuple[bytes, int]], proxies: Sequence[str] = ()
 ) -> tuple[list[bytes], list[bytes], int]:
@@ -295,6 +309,17 @@ async def test_heads_that_were_seen_before_are_answered_alike(empty_redis_url: s
         for request in UNUSUAL:
             await exchange(port, request, 1)
         assert app.lane.unparsed == seen
+
+
+async def test_queries_of_known_heads_are_answered_alike(empty_redis_url: str, tmp_path: Path) -> None:
+    chance = random.Random(5)
+    made = ["".join(chance.choices("alto=&%6+x_.", k=chance.randint(1, 12))) for _ in range(150)]
+    targets = ("/a/W-1", "/deep", "/tagged", "/held")
+    sent = [get(f"{target}?{query}") for query in QUERIES for target in targets]
+    sent += [get(f"{chance.choice(targets)}?{query}") for query in made]
+    # Twice the same in a row, for the second time a deep link is kept, and a third time, when it is known.
+    answers, _, taken = await both(empty_redis_url, tmp_path, [(request, 1) for request in sent for _ in range(3)])
+    assert taken == len(answers)
 
 
 async def test_a_known_head_in_pieces_or_behind_a_body_is_parsed(empty_redis_url: str, tmp_path: Path) -> None:
@@ -426,20 +451,20 @@ async def test_a_changed_entry_changes_its_own_answers_only(empty_redis_url: str
                 while expected not in await exchange(port, get(target), 1):
                     continue
 
-        targets = ("/pTQxp", "/pTQxp/", "/deep", "/a/W-1", "/a/S-1")
+        targets = ("/pTQxp", "/pTQxp/", "/pTQxp?to=/pricing", "/deep", "/a/W-1", "/a/S-1")
         for target in [*targets, *targets]:
             await exchange(port, get(target), 1)
         assert set(app.lane._paths.keys()) == {target.encode() for target in targets}
         moved = {"partner_id": "W-1", "product": "livechat", "campaign": "pp_moved", "landing_url": ""}
         await write("link", redis_keys.LINKS, "pTQxp", moved)
-        for target in ("/pTQxp", "/pTQxp/"):
+        for target in ("/pTQxp", "/pTQxp/", "/pTQxp?to=/pricing"):
             await until_it_says(target, b"utm_campaign=pp_moved")
         await write("partner", redis_keys.PARTNERS, "S-1", {"joined_at": 1, "changes": []})
         await until_it_says("/a/S-1", b"x-lasttouch: counted")
         deep = app.lane._paths.get(b"/deep")
         assert deep is not None
         await write("partner", redis_keys.PARTNERS, "W-1", {"joined_at": 1, "changes": [[2, "e", "suspended"]]})
-        for target in ("/pTQxp", "/deep", "/a/W-1"):
+        for target in ("/pTQxp", "/pTQxp?to=/pricing", "/deep", "/a/W-1"):
             await until_it_says(target, b"x-lasttouch: suspended-partner")
 
 

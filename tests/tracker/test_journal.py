@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -139,6 +140,21 @@ async def test_touches_are_the_newest_human_clicks_once_each_in_the_order_of_r2(
         expected = [late, same_time[0], same_time[2], same_time[1], early]
         assert await touches(redis) == [touch_line(one) for one in expected]
         assert (await journaled(redis))[2] == 11, "what is no touch is journaled all the same"
+
+
+async def test_whatever_the_order_the_newest_eight_touches_stay(empty_redis_url: str, tmp_path: Path) -> None:
+    """The usual newest click is put in front; any other is sorted in."""
+    chance = random.Random(3)
+    async with journal_on(empty_redis_url, tmp_path) as (journal, redis):
+        kept: set[str] = set()
+        for number in range(60):
+            one = click(chance.randint(1, 40), at_ms=-1000 * chance.randint(0, 60 - number))
+            if all(line[14:50] != one.click_id for line in kept):
+                kept.add(touch_line(one))
+            await journal.append(one)
+            newest = sorted(kept, key=lambda line: line[:50], reverse=True)[:TOUCHES_PER_VISITOR]
+            assert await touches(redis) == newest
+            kept = set(newest)
 
 
 # PEXPIRETIME is Redis 7's. The clock and what is left of a key's life, read at one moment, say the same.
