@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
+from functools import partial
 
 import redis
 
@@ -55,7 +56,7 @@ def rebuild_redis(
         ("partners", directory.partners),
         ("changes of partners who have not joined", directory.early_changes),
         ("tokens", directory.tokens),
-        ("campaign links", directory.campaign_links),
+        *((f"{kind} entries", partial(directory.state, kind)) for kind in redis_keys.KEPT),
         ("licenses", directory.licenses),
         ("payments", directory.money),
         *((f"{kind} ids", _seen_step(directory, kind, table, column)) for kind, table, column in SEEN),

@@ -80,15 +80,21 @@ class DirectoryRebuild:
                 self._redis.hdel(redis_keys.TOKENS, *revoked)
             greatest = max(greatest, *(int(json.loads(value)["id"]) for _, value in valid), 0)
         self._redis.register_script(_RAISE)(keys=[redis_keys.TOKEN_COUNTER], args=[greatest])
+        self._redis.delete(redis_keys.TOKEN_LISTS)  # they are made again from TOKENS
         return added
 
-    def campaign_links(self) -> int:
-        """Links that are not a partner's own from the join."""
-        added = 0
-        for page in self._pages("rebuild_directory_entries", kind="link"):
-            missing = self._add(redis_keys.LINKS, [(row["id"], row["value"]) for row in page if row["value"]])
-            self._tell("link", missing)
+    def state(self, kind: str) -> int:
+        """Partners' own state of one kind of redis_keys.KEPT. Its links are those that no join brought."""
+        added, greatest = 0, 0
+        for page in self._pages("rebuild_directory_entries", kind=kind):
+            missing = self._add(redis_keys.KEPT[kind], [(row["id"], row["value"]) for row in page if row["value"]])
+            self._tell(kind, missing)
             added += len(missing)
+            if kind in redis_keys.NUMBERED:
+                greatest = max(greatest, *(int(row["id"]) for row in page))
+        if greatest:
+            raise_counter = self._redis.register_script(_RAISE_IN_HASH)
+            raise_counter(keys=[redis_keys.COUNTERS], args=[kind, greatest])
         return added
 
     def licenses(self) -> int:
@@ -264,6 +270,13 @@ return answers
 _RAISE = """
 if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[1]) then
   redis.call('SET', KEYS[1], ARGV[1])
+end
+"""
+
+# KEYS: a hash of counters. ARGV: the field, and what it must be at least.
+_RAISE_IN_HASH = """
+if tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0') < tonumber(ARGV[2]) then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 end
 """
 

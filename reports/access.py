@@ -19,6 +19,7 @@ from reports import sessions
 from reports.room import Room, room_of
 from tracker.api import MAX_BODY_BYTES, read_limited
 from tracker.errors import Forbidden, Invalid, NotFound, Unauthorized
+from tracker.tokens import Token
 
 ADMIN = ("admin",)
 MARKETING = ("admin", "marketing")
@@ -106,11 +107,18 @@ def refuse_foreign_post(room: Room, request: Request) -> None:
         raise Forbidden("This form came from another site.")
 
 
-async def _bearer(room: Room, request: Request) -> Viewer:
+async def bearer_token(room: Room, request: Request) -> Token:
+    """The valid token of a request. Raises Unauthorized; Unavailable where Redis lost the directory, and so tokens."""
     scheme, _, credential = request.headers.get("authorization", "").partition(" ")
     token = await room.tokens.verify(credential.strip()) if scheme.lower() == "bearer" else None
     if token is None:
+        await room.directory.require()
         raise Unauthorized("Send a valid token: Authorization: Bearer <token>")
+    return token
+
+
+async def _bearer(room: Room, request: Request) -> Viewer:
+    token = await bearer_token(room, request)
     return Viewer(token.scope, token.partner_id)
 
 

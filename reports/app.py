@@ -26,9 +26,11 @@ from reports.marketing import model_pages, whatif_page
 from reports.marketing import pages as marketing
 from reports.openapi import docs, openapi
 from reports.pages import SECURITY_HEADERS, STATIC
+from reports.partner_api.serving import partner_api_routes
 from reports.partner_app import pages as partner
 from reports.problems import HANDLERS
 from reports.room import MAX_QUERIES_AT_ONCE, AttributionState, Room
+from tracker.directory import Directory
 from tracker.program import Program
 from tracker.settings import Settings
 from tracker.tokens import Tokens
@@ -62,6 +64,7 @@ ROUTES: list[BaseRoute] = [
     Route("/openapi.json", openapi),
     Route("/docs", docs),
     *(Route(one.path, call(one.handler, one.scopes), methods=[one.method]) for one in CALLS),
+    *partner_api_routes(),
     *(Route(f"/partner{path}", page(handler, PARTNER)) for path, handler in PARTNER_PAGES),
     *(Route(f"/admin/partners/{{partner_id}}{path}", page(handler, ADMIN)) for path, handler in PARTNER_PAGES),
     *(Route(path, with_slash) for path in ("/partner", "/admin", "/marketing", "/admin/partners/{partner_id}")),
@@ -121,7 +124,11 @@ def create_app(
     app = Starlette(routes=ROUTES, middleware=MIDDLEWARE, exception_handlers=HANDLERS)
     app.router.redirect_slashes = False
     limiters = (anyio.CapacityLimiter(MAX_QUERIES_AT_ONCE), anyio.CapacityLimiter(1))
-    app.state.room = Room(settings, program, redis, warehouse, tokens, secret, attribution, now_ms, *limiters)
+    # The app changes nothing of a directory that Redis has lost and attribution is putting back.
+    directory = Directory(redis, settings.journal_bound, was_complete=lambda: True)
+    app.state.room = Room(
+        settings, program, redis, warehouse, tokens, directory, secret, attribution, now_ms, *limiters
+    )
     app.state.request_counts = Counter[str]()
     app.state.request_seconds = 0.0
     return app

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 
 from attribution.warehouse import Warehouse, load_queries
+from tracker.directory import Directory
 from tracker.program import Program
 from tracker.settings import Settings
 from tracker.tokens import Tokens
@@ -48,6 +49,7 @@ class Room:
     redis: Redis
     warehouse: Warehouse
     tokens: Tokens
+    directory: Directory
     secret: bytes
     attribution: AttributionState | None
     now_ms: Callable[[], int]

@@ -22,6 +22,8 @@ SOLE_IMPORTERS = {
     "chdb": set[str](),  # clickhouse_connect loads it
     "numpy": {"attribution/markov.py"},
     "jinja2": {"reports"},
+    "yaml": {"reports/partner_api/contract.py"},
+    "jsonschema": {"reports/partner_api/schemas.py"},
     "uvicorn": {"tracker/serving.py", "tracker/fast_protocol.py"},
     "ua_parser": {"tracker/user_agent.py"},
     "ua_parser_rs": {"tracker/user_agent.py"},

@@ -1,14 +1,16 @@
--- Accepts facts: each one's directory changes and its journal row are one atomic step. All are refused where more facts
--- would wait than may (journal_bound.py), and where Redis has lost the directory that they were decided on.
+-- Accepts facts and changes of partners' own state: a step's directory changes and its journal rows are one. All are
+-- refused where more facts would wait than may (journal_bound.py), and where Redis has lost the directory that they were
+-- decided on.
 --
 -- KEYS: fact journal, fact counts, changes stream, the mark of a complete directory. All other keys come in the steps
 -- and share their slot.
 -- ARGV[1]: JSON list of steps:
 --   {"expect": [[hash, field, value or false], …],   the step is taken only if all of these still hold
---    "write":  [[hash, field, value], …],
---    "row":    the fact as a JSON line,
+--    "write":  [[hash, field, value or false], …],   false removes the field
+--    "row":    the fact as a JSON line, or false,
+--    "entries": [[kind, field, value or ""], …],     what else ClickHouse is to keep of the directory
 --    "changes": [[kind, key], …],                    told to every process
---    "client": [stream, JSON line] or absent}
+--    "client": [stream, JSON line] or false}
 -- ARGV[2]: how many facts may wait. ARGV[3]: 1 where the caller has seen the directory complete, else 0.
 -- Answers a list with 1 (taken) or 0 (something changed since it was read: read again) per step.
 
@@ -21,7 +23,10 @@ end
 if ARGV[3] == '1' and redis.call('EXISTS', KEYS[4]) == 0 then
   return redis.error_reply('LOST the directory is not complete any more')
 end
-local answers, rows = {}, {}
+local answers, rows, entries = {}, {}, {}
+-- One clock for all processes: of two values of an entry, the newest wins in ClickHouse.
+local time = redis.call('TIME')
+local now_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 for i, step in ipairs(steps) do
   local holds = true
   for _, expected in ipairs(step.expect) do
@@ -33,7 +38,11 @@ for i, step in ipairs(steps) do
   answers[i] = holds and 1 or 0
   if holds then
     for _, write in ipairs(step.write) do
-      redis.call('HSET', write[1], write[2], write[3])
+      if write[3] then
+        redis.call('HSET', write[1], write[2], write[3])
+      else
+        redis.call('HDEL', write[1], write[2])
+      end
     end
     if step.client then
       redis.call('XADD', step.client[1], '*', 'clients', step.client[2])
@@ -41,11 +50,21 @@ for i, step in ipairs(steps) do
     for _, change in ipairs(step.changes) do
       redis.call('XADD', KEYS[3], 'MAXLEN', '~', '100000', '*', 'kind', change[1], 'key', change[2])
     end
-    rows[#rows + 1] = step.row
+    if step.row then
+      rows[#rows + 1] = step.row
+    end
+    for _, entry in ipairs(step.entries) do
+      entries[#entries + 1] = '{"kind":' .. cjson.encode(entry[1]) .. ',"key":' .. cjson.encode(entry[2])
+        .. ',"value":' .. cjson.encode(entry[3]) .. ',"written_at":' .. now_ms .. '}'
+    end
   end
 end
-if #rows > 0 then
-  redis.call('XADD', KEYS[1], '*', 'facts', table.concat(rows, '\n'), 'n', #rows)
+local fields = {'facts', table.concat(rows, '\n'), 'n', #rows}
+if #entries > 0 then
+  fields[5], fields[6] = 'entries', table.concat(entries, '\n')
+end
+if #rows + #entries > 0 then
+  redis.call('XADD', KEYS[1], '*', unpack(fields))
   redis.call('HINCRBY', KEYS[2], 'accepted', #rows)
 end
 return answers

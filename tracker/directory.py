@@ -23,6 +23,9 @@ from tracker.journal_bound import DEFAULT_BOUND, JOURNAL_IS_FULL, RETRY_AFTER_SE
 Key = tuple[str, str]
 """A directory entry: Redis hash and field."""
 
+KIND_OF = {hash_key: kind for kind, hash_key in redis_keys.KEPT.items()}
+"""Redis hash → kind of directory entry, of the state that ClickHouse keeps."""
+
 LOST = "LOST"
 """What the error of accept.lua begins with where Redis lost the directory."""
 
@@ -44,20 +47,26 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One fact and its directory changes, to be committed as one."""
+    """A fact, or a change of state that is none, and its directory changes, to be committed as one.
 
-    row: str
+    Writing None removes an entry. `entries` are those of `write` that ClickHouse is to keep although no fact tells
+    them; see state.py.
+    """
+
+    row: str | None
     expect: Mapping[Key, str | None]
-    write: Mapping[Key, str]
+    write: Mapping[Key, str | None]
     changes: tuple[tuple[str, str], ...] = ()
     client: tuple[str, str] | None = None
+    entries: tuple[Key, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The step as accept.lua reads it."""
         return {
-            "row": self.row,
+            "row": self.row or False,
             "expect": [[*key, False if value is None else value] for key, value in self.expect.items()],
-            "write": [[*key, value] for key, value in self.write.items()],
+            "write": [[*key, False if value is None else value] for key, value in self.write.items()],
+            "entries": [[KIND_OF[key[0]], key[1], self.write[key] or ""] for key in self.entries],
             "changes": list(self.changes),
             "client": self.client or False,
         }

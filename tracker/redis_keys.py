@@ -6,6 +6,8 @@ A key of a shard may only be used together with keys of the same shard.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 SHARDS = 8
 _SHARD_OF_DIGIT = {digit: int(digit, 16) % SHARDS for digit in "0123456789abcdef"}
 
@@ -82,6 +84,47 @@ TOKENS = "{dir}:tokens"
 """Hash: SHA-256 of a token, hex → JSON `{"id", "scope", "partner_id", "label", "created_at"}`."""
 
 TOKEN_COUNTER = "{dir}:token-counter"
+
+TOKEN_LISTS = "{dir}:token-lists"
+"""Hash: scope and Partner ID, apart by a blank → JSON list of the hashes of their tokens, oldest first; made from
+TOKENS where it is missing. Every change of such tokens expects it unchanged, so that labels stay unique."""
+
+TOKEN_USES = "{dir}:token-uses"
+"""Hash: SHA-256 of a token, hex → when it was used last, in ms, to the minute. Redis only: a rebuild forgets it."""
+
+PROFILES = "{dir}:profiles"
+"""Hash: Partner ID → JSON of what the partner changed of their profile."""
+
+BILLING = "{dir}:billing"
+"""Hash: Partner ID → JSON of the details that payouts are billed to."""
+
+WITHDRAWALS = "{dir}:withdrawals"
+"""Hash: number → JSON `{"partner_id", "requested_at", "settled_at", "status", "amount_cents", "invoice_id",
+"paypal"}`."""
+
+WITHDRAWAL_LISTS = "{dir}:withdrawal-lists"
+"""Hash: Partner ID → JSON list of the numbers of their withdrawals, oldest first. Every request and settlement of a
+partner's withdrawals expects it unchanged, so that they happen one after the other."""
+
+WITHDRAWALS_WAITING = "{dir}:withdrawals-waiting"
+"""Hash: number → Partner ID, of the withdrawals that finance has not settled."""
+
+COUNTERS = "{dir}:counters"
+"""Hash: kind → the newest number that was given to a thing of that kind."""
+
+KEPT: Mapping[str, str] = {
+    "link": LINKS,
+    "profile": PROFILES,
+    "billing": BILLING,
+    "withdrawal": WITHDRAWALS,
+    "withdrawal-list": WITHDRAWAL_LISTS,
+    "withdrawal-waiting": WITHDRAWALS_WAITING,
+}
+"""Partners' own state, which is no fact of the rules: kind of directory entry → hash. ClickHouse keeps its newest
+values (table `directory_entries`), and a rebuild restores every hash that is listed here."""
+
+NUMBERED = ("withdrawal",)
+"""Kinds of KEPT whose fields are numbers from COUNTERS."""
 
 SECRET = "{dir}:secret"
 """String: the program's secret, hex. Keys the stamps and the hashes of e-mails."""

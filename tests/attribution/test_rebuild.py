@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.attribution.fact_writer import FactWriter, changed, clicked, joined, 
 from tests.attribution.journaling import pipeline
 from tracker import redis_keys
 from tracker.bodies import Reading, read_body
-from tracker.directory import Directory
+from tracker.directory import Directory, Known, Step
 from tracker.errors import Unavailable
 from tracker.events import Clicked
 from tracker.ids import new_time_ordered_id, new_visitor_id
@@ -29,6 +30,7 @@ from tracker.journal import Journal
 from tracker.metrics import Metrics
 from tracker.program import DAY_MS, Program
 from tracker.spool import Spool
+from tracker.state import change, new_number, state_step
 from tracker.tokens import Tokens
 
 pytestmark = pytest.mark.anyio
@@ -125,6 +127,23 @@ class Story:
         revoked, _ = await self.tokens.issue("service", "old", NOW_MS)
         await self.tokens.issue("service", "newest", NOW_MS)
         await self.tokens.revoke("service", revoked.id, NOW_MS + 1)
+        for kind, hash_key in redis_keys.KEPT.items():
+            if kind != "link":
+                await self.keep(kind, hash_key)
+
+    async def keep(self, kind: str, hash_key: str) -> None:
+        """State of one kind: an entry that changed, and one that is there no more."""
+        key, gone = (hash_key, "7"), (hash_key, "8")
+
+        async def write(value: str | None, known: Known) -> tuple[None, Step]:
+            if kind in redis_keys.NUMBERED:
+                while await new_number(self.aredis, known, kind) < 7:
+                    pass
+                known.entries.clear()
+            return None, state_step(known, {key: f"{value} of Zoë", gone: value})
+
+        for value in ("old", None):
+            await change(Directory(self.aredis), [], partial(write, value))
 
     def load(self) -> None:
         loader = Loader(self.client, self.warehouse, PROGRAM, lambda: NOW_MS)
@@ -278,7 +297,7 @@ async def test_what_is_newer_in_redis_stays(story: Story) -> None:
 async def test_a_revoked_token_does_not_come_back(story: Story) -> None:
     before = state(story.client)
     token = before[redis_keys.TOKENS]
-    rows = story.warehouse.rows("select key from directory_entries final where value = ''")
+    rows = story.warehouse.rows("select key from directory_entries final where kind = 'token' and value = ''")
     story.client.hset(redis_keys.TOKENS, rows[0]["key"], next(iter(token.values())))
     story.rebuild()
     assert state(story.client) == before

@@ -95,6 +95,15 @@ class App:
         assert answer.status == 200, answer.text
         return answer.json
 
+    def partner_api(
+        self, method: str, path: str, partner: str = "P", /, *, status: int = 200, body: Any = None, **query: Any
+    ) -> Any:
+        """A call of the Partner API by a partner: the document that it answers with this status; None without one."""
+        target = f"/v2/partners{path}" + (f"?{urlencode(query)}" if query else "")
+        answer = self.send(method, target, self.tokens[partner], body=body)
+        assert answer.status == status, f"{method} {target} answered {answer.status}: {answer.text}"
+        return answer.json if answer.body else None
+
     def sign_in(self, token: str) -> str:
         """The session cookie of someone who pastes a token."""
         answer = self.send("POST", "/", form={"token": token})
@@ -144,6 +153,7 @@ class Serving:
                 self.tokens[partner_id] = (await tokens.issue("partner", label, world.NOW, partner_id))[1]
                 hashed = email_hash(world.SECRET, f"{partner_id}@partners.example")
                 await client.hset(redis_keys.PARTNER_EMAILS, hashed, partner_id)
+            await client.set(redis_keys.COMPLETE, "1")  # as attribution says once the directory lacks nothing
             settings = Settings(data=data, admin_token=ADMIN_TOKEN, redis_url=redis_url)
             app = create_app(settings, Program(), client, warehouse, tokens, world.SECRET, None, lambda: world.NOW)
             self._server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning"))

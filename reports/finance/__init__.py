@@ -1,0 +1,1 @@
+"""What finance sees: partners' withdrawals."""

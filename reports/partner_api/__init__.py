@@ -1,0 +1,1 @@
+"""The Partner API: the operations of partner-api.yaml, for partners' own programs."""

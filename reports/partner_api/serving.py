@@ -1,0 +1,65 @@
+"""Serves the contract's operations: who asks, what, and the handler's answer with the status that the contract says.
+
+An operation is served once a handler of its id is in the table of its tag's module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from reports.access import bearer_token
+from reports.partner_api import account, affiliate, solution
+from reports.partner_api.asked import Asked, Handler, read_request
+from reports.partner_api.contract import CONTRACT_OPERATIONS, Operation
+from reports.room import Room, room_of
+from tracker.errors import Forbidden
+from tracker.tokens import Token
+
+OPERATIONS: Mapping[str, Handler] = {**account.OPERATIONS, **affiliate.OPERATIONS, **solution.OPERATIONS}
+"""Operation id → handler, of all tags."""
+
+NOBODY = Token(0, "", "", "", 0)
+_NO_BODY = 204
+
+
+def partner_api_routes() -> list[Route]:
+    """One route per path: those without parameters first, so that `…/campaigns/search` is no campaign."""
+    by_path: dict[str, dict[str, Operation]] = {}
+    for one in CONTRACT_OPERATIONS.values():
+        if one.operation_id in OPERATIONS:
+            by_path.setdefault(one.path, {})[one.method] = one
+    paths = sorted(by_path, key=lambda path: [part.startswith("{") for part in path.split("/")])
+    return [Route(path, _endpoint(by_path[path]), methods=list(by_path[path])) for path in paths]
+
+
+def missing_operations() -> Iterable[str]:
+    """Operations of the contract that nobody handles yet."""
+    return CONTRACT_OPERATIONS.keys() - OPERATIONS.keys()
+
+
+def _endpoint(operations: Mapping[str, Operation]):  # type: ignore[no-untyped-def]  # Starlette's own shape
+    async def endpoint(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        return await _answer(room_of(request), operations[method], request)
+
+    return endpoint
+
+
+async def _answer(room: Room, operation: Operation, request: Request) -> Response:
+    token = NOBODY if operation.is_public else await _partner_token(room, request)
+    asked: Asked = await read_request(operation, room.program, request, token)
+    document = await OPERATIONS[operation.operation_id](room, asked)
+    if document is None:
+        return Response(status_code=operation.status)
+    return JSONResponse(document, operation.status)
+
+
+async def _partner_token(room: Room, request: Request) -> Token:
+    token = await bearer_token(room, request)
+    if token.scope != "partner":
+        raise Forbidden(f"This is for partners; you are signed in as {token.scope}.")
+    return token

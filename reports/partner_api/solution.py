@@ -1,0 +1,10 @@
+"""The operations tagged Solution Partner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reports.partner_api.asked import Handler
+
+OPERATIONS: Mapping[str, Handler] = {}
+"""Operation id → handler."""
