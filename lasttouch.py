@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,7 +33,7 @@ def serve(options: Options) -> int:
         from loadtests.example_program import claim, write_program
 
         example = Example(partial(write_program, settings.data), partial(claim, settings.data))
-    wishes = Wishes(options.host, options.tracker_port, options.app_port, options.workers)
+    wishes = Wishes(options.host, options.tracker_port, options.app_port, options.workers, options.site_port)
     return serve_everything(settings, os.environ, wishes, example, _admin_sign_in_link)
 
 
@@ -64,12 +65,7 @@ def reports(options: Options) -> int:
         return _supervise("reports", options)
     from reports.process import reports_app
 
-    app: Any = reports_app(_settings(options), options.with_attribution)
-    if options.example_sites:
-        from loadtests.example_sites import ExampleSites
-
-        app = ExampleSites(app)
-    return _serve_child(options, app)
+    return _serve_child(options, reports_app(_settings(options), options.with_attribution))
 
 
 def import_(options: Options) -> int:
@@ -182,7 +178,14 @@ def example(options: Options) -> int:
     from loadtests.example_traffic import run_example
 
     _begin_child(options)
-    return run_example(_settings(options), options.tracker_url, options.app_url, options.ready_fd)
+    return run_example(_settings(options), options.tracker_url, options.sites_url, options.ready_fd)
+
+
+def sites(options: Options) -> int:
+    """serve the example sites"""
+    from reports.example_sites.process import example_sites
+
+    return _serve_child(options, example_sites(_settings(options), options.tracker_url, time.time_ns() // 1_000_000))
 
 
 # ── Flags ─────────────────────────────────────────────────────────────────────────────────────────
@@ -215,6 +218,14 @@ TRACKER_PORT = Flag(
     "--tracker-port", {"metavar": "P", "type": _port, "default": 8000, "help": "the tracker's port (default 8000)"}
 )
 APP_PORT = Flag("--app-port", {"metavar": "P", "type": _port, "default": 8001, "help": "the app's port (default 8001)"})
+SITE_PORT = Flag(
+    "--site-port",
+    {
+        "metavar": "P",
+        "type": _port,
+        "help": "the example sites' port, with --demo (default 8002, or a free one where that is taken)",
+    },
+)
 WORKERS = Flag(
     "--workers",
     {
@@ -288,8 +299,7 @@ CHILD = (
 )
 WORKER = Flag("--worker", {"default": "1", "help": HIDDEN})
 WITH_ATTRIBUTION = Flag("--with-attribution", {"action": "store_true", "help": HIDDEN})
-EXAMPLE_SITES = Flag("--example-sites", {"action": "store_true", "help": HIDDEN})
-EXAMPLE = (Flag("--tracker-url", {"help": HIDDEN}), Flag("--app-url", {"help": HIDDEN}))
+EXAMPLE = (Flag("--tracker-url", {"help": HIDDEN}), Flag("--sites-url", {"help": HIDDEN}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +313,10 @@ class Command:
 
 
 COMMANDS = (
-    Command("serve", serve, (DATA, HOST, TRACKER_PORT, APP_PORT, WORKERS, DEMO)),
+    Command("serve", serve, (DATA, HOST, TRACKER_PORT, APP_PORT, WORKERS, DEMO, SITE_PORT)),
     Command("tracker", tracker, (DATA, HOST, TRACKER_PORT, WORKERS, WORKER, *CHILD)),
     Command("attribution", attribution, (DATA, HOST, APP_PORT, *CHILD)),
-    Command("reports", reports, (DATA, HOST, APP_PORT, WITH_ATTRIBUTION, EXAMPLE_SITES, *CHILD)),
+    Command("reports", reports, (DATA, HOST, APP_PORT, WITH_ATTRIBUTION, *CHILD)),
     Command("import", import_, (FILE, DATA, REJECTS)),
     Command("audit", audit, (DATA, AUDIT_REPLAY)),
     Command("rebuild", rebuild, (DATA,)),
@@ -315,6 +325,7 @@ COMMANDS = (
     Command("bench", bench, (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS, LINKS, WAITING, SEED, WORKERS, *SIZE, SCALE)),
     Command("redis", redis, (DATA, *CHILD), hidden=True),
     Command("example", example, (DATA, *EXAMPLE, *CHILD), hidden=True),
+    Command("sites", sites, (DATA, *EXAMPLE, *CHILD), hidden=True),
 )
 
 

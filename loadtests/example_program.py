@@ -10,7 +10,6 @@ import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from redis import Redis
 
@@ -55,15 +54,14 @@ def claim(data: Path, redis_url: str) -> None:
         client.close()
 
 
-def write_program(data: Path, app_url: str) -> Path:
-    """Write the example's program file, whose sites the app's own port shows, and return its path."""
-    port = urlsplit(app_url).port or 80
+def write_program(data: Path, site_port: int) -> Path:
+    """Write the example's program file, whose sites are on a port of this machine, and return its path."""
     lines = ["# Written by `lasttouch serve --demo` at every start.", "[program]", 'name = "Example Partner Program"']
     for key, name, host in (
         ("livechat", "LiveChat (example)", "livechat.localhost"),
         ("partner_program", "Partner Program (example)", "partners.localhost"),
     ):
-        lines += ["", f"[products.{key}]", f'name = "{name}"', f'url = "http://{host}:{port}/"']
+        lines += ["", f"[products.{key}]", f'name = "{name}"', f'url = "http://{host}:{site_port}/"']
     path = data / "example" / "program.toml"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")

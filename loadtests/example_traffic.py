@@ -22,7 +22,7 @@ VISITORS_A_SECOND = 2.0
 ATTRIBUTED_WITHIN_SECONDS = 120.0
 
 
-def run_example(settings: Settings, tracker_url: str, app_url: str, ready_fd: int | None) -> int:
+def run_example(settings: Settings, tracker_url: str, sites_url: str, ready_fd: int | None) -> int:
     """Fill in, say that we are ready, and send visitors until we are told to stop."""
     claim = read_claim(settings.data)
     if claim is None or settings.admin_token is None:
@@ -34,7 +34,7 @@ def run_example(settings: Settings, tracker_url: str, app_url: str, ready_fd: in
     if ready_fd is not None:
         os.write(ready_fd, b"ready\n")
         os.close(ready_fd)
-    visitors = Visitors(random.Random(), tracker_url, app_url, settings.admin_token)
+    visitors = Visitors(random.Random(), tracker_url, sites_url, settings.admin_token)
     while True:
         time.sleep(random.expovariate(VISITORS_A_SECOND))
         visitors.one_step(time.time())

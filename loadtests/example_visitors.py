@@ -46,10 +46,10 @@ class Visitor:
 class Visitors:
     """Makes one thing happen at a time: something that is due, else a new visit."""
 
-    def __init__(self, chance: random.Random, tracker_url: str, app_url: str, admin_token: str) -> None:
+    def __init__(self, chance: random.Random, tracker_url: str, sites_url: str, admin_token: str) -> None:
         self._chance = chance
         self._tracker = urlsplit(tracker_url)
-        self._app = urlsplit(app_url)
+        self._sites = urlsplit(sites_url)
         self._token = admin_token
         self._known: list[Visitor] = []
         self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
@@ -85,7 +85,7 @@ class Visitors:
         visitor = Visitor(visitor.user_agent, set_cookie or visitor.cookie)
         self._remember(visitor)
         target = urlsplit(landing)
-        _get(self._app.netloc, f"{target.path or '/'}?{target.query}", {**headers, "Host": target.netloc})
+        _get(self._sites.netloc, f"{target.path or '/'}?{target.query}", {**headers, "Host": target.netloc})
         if product == "livechat" and partner.partner_id != SUSPENDED and chance.random() < SIGNUP_SHARE:
             self._later(now + chance.uniform(10, 120), lambda then: self._sign_up(visitor, then))
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import pytest
 import redis
@@ -12,6 +18,7 @@ import redis
 from loadtests import example_program
 from loadtests.example_history import history
 from loadtests.example_partners import PARTNERS
+from tests.harness import BROWSER, Answer, send
 from tests.serve_run import SOON_SECONDS, Run, until
 from tracker import redis_keys
 from tracker.bodies import Reading, read_body
@@ -19,28 +26,160 @@ from tracker.errors import SettingError
 from tracker.program import Program
 
 
-def test_the_example_fills_an_empty_folder_and_sends_visitors(tmp_path: Path) -> None:
-    run = Run(tmp_path / "data").start("--demo")
-    try:
-        assert "EXAMPLE DATA" in run.said("out")
-        filled = run.pipeline()
-        assert filled["accepted"] > 25_000
-        assert filled["quarantined"] == filled["duplicates"] == 0
-        partners = json.loads(run.get("app", "/v2/admin/partners?limit=100")[2])["items"]
-        assert len(partners) == len(PARTNERS)
-        recruited = {one["partner_id"] for one in partners if one["recruiter_id"]}
-        assert recruited == {partner.partner_id for partner in PARTNERS if partner.recruiter}
-        landing = urlsplit(run.get("tracker", f"/a/{PARTNERS[0].partner_id}")[1]["Location"])
-        assert landing.netloc == f"livechat.localhost:{urlsplit(run.where()['app_url']).port}"
-        page = run.get("app", f"/?{landing.query}", Host=landing.netloc)[2].decode()
-        assert "Example site" in page
-        assert PARTNERS[0].partner_id in page
-        until("live visitors", SOON_SECONDS, lambda: run.pipeline()["accepted"] > filled["accepted"] + 2)
-        assert run.cli("audit").returncode == 0
-        assert run.stop() == 0
-    finally:
-        if run.process.poll() is None:
-            run.stop()
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """One `serve --demo` for the tests of this module."""
+    with tempfile.TemporaryDirectory(prefix="lt-demo-") as folder:
+        started = Run(Path(folder) / "data").start("--demo")
+        yield started
+        if started.process.poll() is None:
+            started.stop()
+
+
+def test_the_example_fills_an_empty_folder_and_sends_visitors(run: Run) -> None:
+    assert "EXAMPLE DATA" in run.said("out")
+    filled = run.pipeline()
+    assert filled["accepted"] > 25_000
+    assert filled["quarantined"] == filled["duplicates"] == 0
+    partners = json.loads(run.get("app", "/v2/admin/partners?limit=100")[2])["items"]
+    assert len(partners) == len(PARTNERS)
+    recruited = {one["partner_id"] for one in partners if one["recruiter_id"]}
+    assert recruited == {partner.partner_id for partner in PARTNERS if partner.recruiter}
+    until("live visitors", SOON_SECONDS, lambda: run.pipeline()["accepted"] > filled["accepted"] + 2)
+
+
+@dataclass
+class Browser:
+    """A visitor without JavaScript on the example sites: cookies, links and forms."""
+
+    run: Run
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def ask(self, method: str, url: str, form: dict[str, str] | None = None, **headers: str) -> Answer:
+        parts = urlsplit(url)
+        headers |= {"Host": parts.netloc, "User-Agent": BROWSER, "Content-Type": "application/x-www-form-urlencoded"}
+        headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        body = urlencode(form or {})
+        answer = send(parts.port or 80, method, f"{parts.path}?{parts.query}", body or None, headers)
+        for line in answer.headers.get_all("Set-Cookie") or []:
+            name, _, value = line.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        return answer
+
+    def follow(self, path: str) -> str:
+        """Follow a link of the tracker's; gives where it led."""
+        answer = self.ask("GET", f"{self.run.where()['tracker_url']}{path}")
+        assert answer.said == "counted"
+        landing = answer.headers["Location"] or ""
+        page = self.ask("GET", landing)
+        assert page.status == 200 and "<strong>Example site.</strong>" in page.body.decode()
+        return landing
+
+    def send(self, url: str, **form: str) -> str:
+        """Post a form that is taken; gives the page that it leads to."""
+        answer = self.ask("POST", url, form)
+        assert answer.status == 303, answer.body.decode()
+        return urljoin(url, answer.headers["Location"] or "")
+
+    def told(self, url: str) -> list[Any]:
+        """What a page shows of what was told: each body, then its answer."""
+        return [json.loads(unescape(text)) for text in re.findall(r"<pre[^>]*>(.*?)</pre>", self.read(url), re.S)]
+
+    def read(self, url: str) -> str:
+        answer = self.ask("GET", url)
+        assert answer.status == 200
+        return answer.body.decode()
+
+
+TRIAL = {"name": "Otter Coffee", "email": "otter@example.com", "plan": "team", "seats": "1"}
+
+
+def sites(run: Run) -> tuple[str, str]:
+    """The addresses of the LiveChat site and of the partner program's, as `serve` prints them."""
+    livechat, partners = re.findall(r"http://\w+\.localhost:\d+/", run.said("out"))
+    return livechat, partners
+
+
+def test_a_visitor_without_javascript_signs_up_pays_and_is_refunded(run: Run) -> None:
+    livechat, _ = sites(run)
+    partner_id = PARTNERS[0].partner_id
+    browser = Browser(run)
+    landing = browser.follow(f"/a/{partner_id}?to=/features/help-widget/")
+    assert landing.startswith(f"{livechat}features/help-widget/?")
+    forged = {"lt_visitor": "not a visitor", "lt_partner": "no'body"}
+    account = browser.send(f"{livechat}signup/", **TRIAL, **forged)
+    told, answered = browser.told(account)
+    assert "visitor_id" not in told and told["partner_id"] == partner_id
+    assert (answered["attribution"]["partner_id"], answered["attribution"]["reason"]) == (partner_id, "last_touch")
+    for _ in range(2):  # a double click
+        assert browser.send(f"{account}pay/", number="1") == account
+    payment = f"{told['license_id']}-p1"
+    assert [line["payment_id"] for line in browser.told(account)[2:4]] == [payment, payment]
+    browser.send(f"{account}refund/", payment_id=payment)
+    assert "Refunded" in browser.read(account) and 'refunds</code> <span class="state taken' in browser.read(account)
+    until("all is attributed", SOON_SECONDS, lambda: run.pipeline()["attributed"])
+    lines = json.loads(run.get("app", f"/v2/admin/commissions?payment_id={payment}")[2])["items"]
+    assert sorted(line["amount_cents"] for line in lines if line["tier"] == 1) == [-580, 580]
+
+
+def test_a_join_shows_the_links_and_an_email_joins_once(run: Run) -> None:
+    _, partners = sites(run)
+    browser = Browser(run)
+    browser.follow(f"/a/{PARTNERS[0].partner_id}/partner_program")
+    form = {"name": "Mara <b>", "email": "mara@example.com"}
+    welcome = browser.send(f"{partners}join/", **form)
+    told, answered = browser.told(welcome)
+    assert answered["recruiter_id"] == PARTNERS[0].partner_id
+    assert answered["links"]["livechat"]["short_url"] in browser.read(welcome)
+    assert "Mara &lt;b&gt;" in browser.read(welcome)
+    again = browser.ask("POST", f"{partners}join/", form)
+    assert (again.status, "joined with this e-mail already" in again.body.decode()) == (422, True)
+    code = urlsplit(answered["links"]["livechat"]["short_url"]).path
+    assert f"a={told['partner_id']}" in Browser(run).follow(code)
+
+
+def test_forms_that_are_wrong_say_so_and_keep_what_was_filled_in(run: Run) -> None:
+    livechat, _ = sites(run)
+    for change, complaint in (
+        ({"seats": "0"}, "number of seats from 1 to 100"),
+        ({"plan": "none"}, "choose a plan"),
+        ({"email": "nobody"}, "such as jane@example.com"),
+        ({"name": " "}, "fill in your name"),
+    ):
+        answer = Browser(run).ask("POST", f"{livechat}signup/", {**TRIAL, **change})
+        assert (answer.status, complaint in answer.body.decode()) == (422, True), change
+        assert change.get("email", TRIAL["email"]) in answer.body.decode()
+    assert Browser(run).ask("POST", f"{livechat}signup/", {"name": "x" * 20_000}).status == 422
+    assert Browser(run).ask("GET", f"{livechat}account/nothing/").status == 404
+    assert Browser(run).ask("POST", f"{livechat}account/nothing/pay/", {"number": "1"}).status == 404
+
+
+def test_nothing_is_kept_without_consent_or_of_whom_asks_for_privacy(run: Run) -> None:
+    livechat, _ = sites(run)
+    partner_id = PARTNERS[0].partner_id
+    visitor = Browser(run)
+    visitor.ask("GET", f"{livechat}eu/?a={partner_id}")
+    visitor.ask("GET", f"{livechat}?a={partner_id}", **{"Sec-GPC": "1"})
+    assert visitor.cookies == {}
+    visitor.cookies["site_consent"] = "yes"
+    visitor.ask("GET", f"{livechat}eu/?a={partner_id}")
+    assert visitor.cookies["site_a"] == partner_id
+
+
+def test_the_sites_have_hosts_and_headers_of_their_own(run: Run) -> None:
+    livechat, partners = sites(run)
+    page = Browser(run).ask("GET", livechat)
+    policy = page.headers["Content-Security-Policy"] or ""
+    assert f"script-src 'self' {run.where()['tracker_url'].replace('127.0.0.1', 'localhost')};" in policy
+    assert "unsafe" not in policy
+    assert Browser(run).ask("GET", f"{partners}nothing-here").status == 404
+    assert run.get("sites", "/")[0] == 404
+    assert livechat.encode() in run.get("sites", "/", Host="localhost")[2]
+
+
+def test_the_example_agrees_with_itself_and_stops(run: Run) -> None:
+    assert run.cli("audit").returncode == 0
+    assert run.stop() == 0
 
 
 def test_the_example_leaves_facts_of_others_alone(tmp_path: Path, empty_redis_url: str) -> None:

@@ -33,6 +33,8 @@ class Running:
     tracker_url: str
     app_url: str
     redis_url: str
+    sites_url: str = ""
+    """Of the example sites; empty without them."""
 
 
 class DataFolder:

@@ -1,10 +1,10 @@
 """A run: which processes there are, what each needs, and where they listen.
 
-    serve                    redis ─► tracker-1 … tracker-N, app (loader + attribution + reports) ─► example
+    serve                    redis ─► tracker-1 … tracker-N, app (loader + attribution + reports) ─► example, sites
     … with a ClickHouse URL  redis ─► tracker-1 … tracker-N, attribution, reports ─► example
     a role alone             its own processes only
 
-Redis is left out where LASTTOUCH_REDIS_URL is set, the example unless it was asked for.
+Redis is left out where LASTTOUCH_REDIS_URL is set, the example and its sites unless they were asked for.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from tracker.supervisor import Role, Supervisor
 logger = logging.getLogger("lasttouch.run")
 
 COMMAND = (sys.executable, str(Path(__file__).resolve().parent.parent / "lasttouch.py"))
-TRACKERS_STOP, APP_STOPS, REDIS_STOPS = 1, 2, 3  # the example, at 0, stops first
+SITE_PORT = 8002
+TRACKERS_STOP, APP_STOPS, REDIS_STOPS = 1, 2, 3  # the example and its sites, at 0, stop first
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +44,19 @@ class Wishes:
     tracker_port: int = 0
     app_port: int = 0
     workers: int = 1
+    site_port: int | None = None
+    """Of the example sites. None: SITE_PORT, or a free one where that is taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """The example program of `--demo`.
 
-    `write_program` takes the app's public address and gives the path of a program file.
+    `write_program` takes the port of the example sites and gives the path of a program file.
     `claim` takes a Redis URL and raises SettingError where there are facts that are not the example's.
     """
 
-    write_program: Callable[[str], Path]
+    write_program: Callable[[int], Path]
     claim: Callable[[str], None]
 
 
@@ -118,12 +121,12 @@ def tracker_roles(listening: socket.socket, workers: int, needs: Sequence[str] =
     ]
 
 
-def app_role(name: str, listening: socket.socket, needs: Sequence[str] = (), flags: Sequence[str] = ()) -> Role:
+def app_role(name: str, listening: socket.socket, needs: Sequence[str] = ()) -> Role:
     """`attribution`, `reports`, or both in one process (`app`)."""
     command = ("reports", "--with-attribution") if name == "app" else (name,)
     return Role(
         name=name,
-        command=child(*command, *flags, "--listen-fd", str(listening.fileno())),
+        command=child(*command, "--listen-fd", str(listening.fileno())),
         stops=APP_STOPS,
         stop_within_seconds=40.0,
         needs=needs,
@@ -160,6 +163,9 @@ class Run:
         self._app_url = environ.get("LASTTOUCH_APP_URL") or public_url(wishes.host, self._app_socket)
         self._redis_url = settings.redis_url or f"unix://{redis_server.redis_socket(settings)}"
         self._example: Example | None = None
+        self._site_socket: socket.socket | None = None
+        self._sites: dict[str, str] = {}
+        """The products' sites, by their keys."""
         self._environ = {
             **environ,
             "LASTTOUCH_DATA": str(settings.data),
@@ -173,7 +179,10 @@ class Run:
         if self._settings.redis_url:
             example.claim(self._redis_url)
         self._example = example
-        self._environ["LASTTOUCH_PROGRAM"] = str(example.write_program(self._app_url))
+        self._site_socket = _listen_for_sites(self._wishes)
+        program = example.write_program(self._site_socket.getsockname()[1])
+        self._environ["LASTTOUCH_PROGRAM"] = str(program)
+        self._sites = {key: product.url for key, product in load_program(program).products.items()}
 
     async def go(self, sign_in_link: SignInLink) -> None:
         """Start, announce, and keep running until told to stop."""
@@ -198,24 +207,26 @@ class Run:
         """Once no worker accepts any more, callers are refused instead of kept waiting."""
         self._tracker_socket.close()
         self._app_socket.close()
+        if self._site_socket:
+            self._site_socket.close()
 
     def _roles(self) -> list[Role]:
         roles = [] if self._settings.redis_url else [self._redis_role()]
         stores = tuple(role.name for role in roles)
-        flags = ("--example-sites",) if self._example else ()
         # With a snapshot of the directory visitors need not wait until a large Redis has read its files.
         has_snapshot = self._settings.directory_snapshot.exists()
         trackers = tracker_roles(self._tracker_socket, self._wishes.workers, () if has_snapshot else stores)
         if self._settings.clickhouse_is_embedded:
-            apps = [app_role("app", self._app_socket, stores, flags)]
+            apps = [app_role("app", self._app_socket, stores)]
         else:
             apps = [
                 app_role("attribution", listen("127.0.0.1", 0), stores),
-                app_role("reports", self._app_socket, stores, flags),
+                app_role("reports", self._app_socket, stores),
             ]
         roles += [*trackers, *apps]
-        if self._example:
-            roles.append(self._example_role([role.name for role in roles]))
+        if self._site_socket:
+            others = [role.name for role in roles]
+            roles += [self._example_role(others), self._sites_role(self._site_socket, others)]
         held = self._folder.inherited_fd
         return [role.also_passing(held) for role in roles]
 
@@ -240,8 +251,13 @@ class Run:
 
     def _example_role(self, needs: Sequence[str]) -> Role:
         running = self._where()
-        command = child("example", "--tracker-url", running.tracker_url, "--app-url", running.app_url)
+        command = child("example", "--tracker-url", running.tracker_url, "--sites-url", running.sites_url)
         return Role(name="example", command=command, stops=0, stop_within_seconds=5.0, needs=needs, is_vital=False)
+
+    def _sites_role(self, listening: socket.socket, needs: Sequence[str]) -> Role:
+        fd = listening.fileno()
+        command = child("sites", "--tracker-url", self._where().tracker_url, "--listen-fd", str(fd))
+        return Role(name="sites", command=command, stops=0, needs=needs, pass_fds=(fd,), is_vital=False)
 
     def _where(self) -> Running:
         host = self._wishes.host
@@ -250,6 +266,7 @@ class Run:
             tracker_url=local_url(host, self._tracker_socket),
             app_url=local_url(host, self._app_socket),
             redis_url=self._redis_url,
+            sites_url=local_url(host, self._site_socket) if self._site_socket else "",
         )
 
     def _print(self, sign_in: Sequence[str]) -> None:
@@ -272,4 +289,16 @@ class Run:
             ]
         if self._example:
             lines += ["", "  This is EXAMPLE DATA: an invented program with invented partners and visitors (--demo)."]
+            lines += [f"  {site:<10}{url}" for site, url in zip(("sites", ""), self._sites.values(), strict=True)]
         print("\n".join(lines), flush=True)
+
+
+def _listen_for_sites(wishes: Wishes) -> socket.socket:
+    """The example sites' socket. Raises SettingError where a port that was asked for is taken."""
+    if wishes.site_port is not None:
+        return listen(wishes.host, wishes.site_port)
+    try:
+        return listen(wishes.host, SITE_PORT)
+    except SettingError:
+        logger.info("port %d is taken; the example sites take a free one (or give --site-port)", SITE_PORT)
+        return listen(wishes.host, 0)
