@@ -40,11 +40,12 @@ def bench_redirect(rounds: int, seconds: float, connections: int) -> dict[str, A
         servers = {kind: stack.enter_context(running_server(kind, folder, redis_url)) for kind in KINDS}
         _join(servers["lane"].port)
         plain = {kind: Measured() for kind in KINDS}
-        mixed = Measured()
+        mixed = {spread: Measured() for spread in ("plain", "mixed")}
         for number in range(rounds):
             for kind in KINDS:
                 load(wrk, servers[kind], plain[kind], seconds, connections)
-            load(wrk, servers["lane"], mixed, seconds, connections, "mixed.lua")
+            for spread, measured in mixed.items():
+                load(wrk, servers["lane"], measured, seconds, connections, "mixed.lua", [spread])
             print(f"round {number + 1} of {rounds} done", file=sys.stderr)
         half = min(statistics.median(plain[kind].per_second) for kind in KINDS) / 2
         latency = {
@@ -52,11 +53,11 @@ def bench_redirect(rounds: int, seconds: float, connections: int) -> dict[str, A
         }
         return {
             "plain": {kind: summary(measured) for kind, measured in plain.items()},
-            "mixed": summary(mixed),
+            "by_script": {spread: summary(measured) for spread, measured in mixed.items()},
             "ratios": {
                 "lane_to_empty": ratio(plain["lane"], plain["empty"]),
                 "ordinary_to_empty": ratio(plain["ordinary"], plain["empty"]),
-                "mixed_to_plain": ratio(mixed, plain["lane"]),
+                "mixed_to_plain": ratio(mixed["mixed"], mixed["plain"]),
             },
             "latency_at_half_of_the_slowest_peak": latency,
             "memory_mb": round(servers["lane"].memory_mb(), 1),

@@ -21,7 +21,7 @@ REMEMBERED_HEAD_BYTES = 2048
 _VERSION = b" HTTP/1.1\r\n"
 _METHOD = b"GET "
 _COOKIE, _REFERRER = b"\r\nCookie: ", b"\r\nReferer: "
-_END = b"\r\n\r\n"
+_LINE_END, _END = b"\r\n", b"\r\n\r\n"
 # A header's value that any parser reads as it stands.
 _PLAIN_VALUE = re.compile(rb"[!-~](?:[ -~]*[!-~])?")
 
@@ -52,10 +52,12 @@ class Heads(Generic[T]):
         cookie = referrer = None
         if known is None:
             cookie, referrer, head = _taken_apart(head)
-            if cookie is None and referrer is None:
-                return None
             known = self._known.get(head)
-            if known is None or not _is_plain(cookie) or not _is_plain(referrer):
+            if (
+                known is None
+                or (cookie is not None and _PLAIN_VALUE.fullmatch(cookie) is None)
+                or (referrer is not None and _PLAIN_VALUE.fullmatch(referrer) is None)
+            ):
                 return None
         if first[:4] != _METHOD:
             return None
@@ -79,16 +81,12 @@ class Heads(Generic[T]):
 def _taken_apart(head: bytes) -> tuple[bytes | None, bytes | None, bytes]:
     """The first Cookie and Referer of a head, in the spelling of browsers, and the head without them."""
     cookie = referrer = None
-    at = head.find(_COOKIE)
-    if at >= 0:
-        end = head.find(b"\r\n", at + len(_COOKIE))
-        cookie, head = head[at + len(_COOKIE) : end], head[:at] + head[end:]
-    at = head.find(_REFERRER)
-    if at >= 0:
-        end = head.find(b"\r\n", at + len(_REFERRER))
-        referrer, head = head[at + len(_REFERRER) : end], head[:at] + head[end:]
+    before, found, after = head.partition(_COOKIE)
+    if found:
+        cookie, found, after = after.partition(_LINE_END)
+        head = before + found + after
+    before, found, after = head.partition(_REFERRER)
+    if found:
+        referrer, found, after = after.partition(_LINE_END)
+        head = before + found + after
     return cookie, referrer, head
-
-
-def _is_plain(value: bytes | None) -> bool:
-    return value is None or _PLAIN_VALUE.fullmatch(value) is not None

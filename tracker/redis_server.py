@@ -120,6 +120,9 @@ def prepare(settings: Settings) -> list[str]:
         "save": "",
         "appendonly": "yes",
         "appendfsync": "no",  # see this module's docstring
+        # Its own bounds would have a busy program write everything anew every few seconds, on a core that clicks need.
+        "auto-aof-rewrite-min-size": "256mb",
+        "rdbcompression": "no",
         "maxmemory-policy": "noeviction",
     }
     return [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
