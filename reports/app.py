@@ -39,6 +39,9 @@ from tracker.tokens import Tokens
 PARTNER_PAGES = (
     ("/", partner.overview),
     ("/links", partner.links),
+    ("/links/check", partner.link_check),
+    ("/links/qr.svg", partner.link_qr_svg),
+    ("/links/qr.png", partner.link_qr_png),
     ("/clicks", partner.clicks),
     ("/licenses", partner.licenses),
     ("/licenses/{license_id}", partner.license),
@@ -72,6 +75,7 @@ ROUTES: list[BaseRoute] = [
     Route("/admin/partners", page(admin.partners, ADMIN)),
     Route("/admin/licenses", page(admin.find_license, ADMIN)),
     Route("/admin/licenses/{license_id}", page(admin.license, ADMIN)),
+    Route("/admin/links", page(admin.link_check, ADMIN)),
     Route("/admin/commissions", page(admin.commissions, ADMIN)),
     Route("/admin/commissions/{entry_id}", page(admin.chain, ADMIN)),
     Route("/admin/tokens", page(admin.tokens, ADMIN)),

@@ -45,6 +45,7 @@ NAVIGATION: dict[str, tuple[tuple[str, str], ...]] = {
         ("/admin/", "Health"),
         ("/admin/partners", "Partners"),
         ("/admin/commissions", "Commission lines"),
+        ("/admin/links", "Link checker"),
         ("/admin/tokens", "Tokens"),
         ("/marketing/funnel", "Funnel"),
         ("/marketing/models", "Models"),

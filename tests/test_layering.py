@@ -22,6 +22,7 @@ SOLE_IMPORTERS = {
     "chdb": set[str](),  # clickhouse_connect loads it
     "numpy": {"attribution/markov.py"},
     "jinja2": {"reports"},
+    "segno": {"reports/qr_codes.py"},
     "yaml": {"reports/partner_api/contract.py"},
     "jsonschema": {"reports/partner_api/schemas.py"},
     "uvicorn": {"tracker/serving.py", "tracker/fast_protocol.py"},

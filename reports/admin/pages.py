@@ -17,6 +17,7 @@ from reports.commissions import LineFilter, lines_page
 from reports.explanations import attribution_document, chain_document, license_payment_documents
 from reports.filters import read_query
 from reports.health import check_stores
+from reports.link_check import check_link
 from reports.paging import TOP, read_cursor
 from reports.partner_app.chain_words import chain_words
 from reports.partners import partners_page
@@ -50,6 +51,13 @@ async def partners(room: Room, viewer: Viewer, request: Request) -> Response:
     found, page = await partners_page(room, values["search"], read_cursor(values["cursor"]), ROWS_PER_PAGE)
     older = _older(page.next_cursor, search=values["search"])
     return await pages.show(request, "admin/partners.html", partners=found, search=values["search"], older=older)
+
+
+async def link_check(room: Room, viewer: Viewer, request: Request) -> Response:
+    """What a pasted link will do, and whose it is."""
+    pasted = request.query_params.get("link", "")
+    check = await check_link(room, pasted, None) if pasted.strip() else None
+    return await pages.show(request, "admin/link_check.html", check=check)
 
 
 async def commissions(room: Room, viewer: Viewer, request: Request) -> Response:

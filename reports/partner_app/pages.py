@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -14,15 +15,18 @@ from reports.access import Viewer
 from reports.commissions import LineFilter, partner_line, partner_lines_page
 from reports.explanations import explain_own_license, license_payments, partner_candidates, partner_chain
 from reports.filters import one_of, read_query
+from reports.link_check import check_link
 from reports.paging import TOP, Page, read_cursor
 from reports.partner_app.chain_words import chain_words
 from reports.partner_app.clicks import clicks_page
 from reports.partner_app.licenses import licenses_page, partner_license
 from reports.partner_app.overview import SPANS, dates_of, draw, read_balance, read_days
 from reports.partners import Partner, find_partner
+from reports.pasted_link import BAD
 from reports.periods import read_period
+from reports.qr_codes import MAX_LINK, qr_png, qr_svg
 from reports.room import Room
-from tracker.errors import NotFound
+from tracker.errors import BadRequest, NotFound
 from tracker.ids import is_caller_id
 
 ROWS_PER_PAGE = 50
@@ -76,6 +80,42 @@ async def links(room: Room, viewer: Viewer, request: Request) -> Response:
         for product in room.program.products.values()
     ]
     return await _show(request, subject, "partner/links.html", links=rows)
+
+
+async def link_check(room: Room, viewer: Viewer, request: Request) -> Response:
+    """What a pasted link will do, for this partner."""
+    subject = await _subject(room, viewer, request)
+    pasted = request.query_params.get("link", "")
+    check = await check_link(room, pasted, subject.partner) if pasted.strip() else None
+    return await _show(request, subject, "partner/link_check.html", check=check, qr_most=MAX_LINK)
+
+
+async def link_qr_svg(room: Room, viewer: Viewer, request: Request) -> Response:
+    """The QR code of a link that counts for this partner, as an SVG."""
+    return await _link_qr(room, viewer, request, qr_svg, "svg", "image/svg+xml")
+
+
+async def link_qr_png(room: Room, viewer: Viewer, request: Request) -> Response:
+    """The same as a PNG."""
+    return await _link_qr(room, viewer, request, qr_png, "png", "image/png")
+
+
+async def _link_qr(
+    room: Room, viewer: Viewer, request: Request, draw: Callable[[str], bytes], ending: str, media_type: str
+) -> Response:
+    """A QR code to be shown; with `download` a file to be kept."""
+    subject = await _subject(room, viewer, request)
+    check = await check_link(room, request.query_params.get("link", ""), subject.partner)
+    if check.whose != "own":
+        raise NotFound("This is not one of your links.")
+    if check.costs_clicks:
+        raise BadRequest(" ".join(one.text for one in check.findings if one.level == BAD))
+    if len(check.url) > MAX_LINK:
+        raise BadRequest(f"A QR code holds a link of at most {MAX_LINK} characters.")
+    headers = {"Cache-Control": "private, max-age=3600"}
+    if request.query_params.get("download"):
+        headers["Content-Disposition"] = f'attachment; filename="qr-{subject.partner.partner_id}.{ending}"'
+    return Response(draw(check.url), media_type=media_type, headers=headers)
 
 
 async def clicks(room: Room, viewer: Viewer, request: Request) -> Response:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import world
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from running_app import ADMIN_TOKEN, App
+
+from tracker import redis_keys
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--no-first-run"]  # fmt: skip
 PAGES = {
-    "P": ("/partner/", "/partner/links", "/partner/clicks", "/partner/licenses", "/partner/licenses/L1",
+    "P": ("/partner/", "/partner/links", "/partner/links/check", "/partner/links/check?link=localhost:8000/a/P?lt=x",
+          "/partner/clicks", "/partner/licenses", "/partner/licenses/L1",
           "/partner/commissions"),
-    "admin": ("/admin/", "/admin/partners", "/admin/commissions", "/admin/licenses/L2", "/admin/tokens",
+    "admin": ("/admin/", "/admin/partners", "/admin/commissions", "/admin/licenses/L2", "/admin/tokens", "/admin/links",
               "/admin/partners/P/"),
     "marketing": ("/marketing/funnel?group_by=week", "/marketing/funnel?group_by=partner",
                   "/marketing/models?date_from=2026-01-01", "/marketing/whatif?model=first", "/docs"),
@@ -110,6 +115,25 @@ def test_pages_fit_and_are_labelled(browser: Browser, app: App, complaints: list
             assert contrast_of(page) >= 4.5, path
         page.context.close()
     assert complaints == []
+
+
+def test_a_link_is_checked_by_keyboard_and_its_qr_code_shows(browser: Browser, app: App, complaints: list[str]) -> None:
+    entry = {"joined_at": world.day(2), "name": "P", "email": "e", "email_hash": "h", "recruiter_id": "", "links": {}}
+    app.redis.hset(redis_keys.PARTNERS, "P", json.dumps({**entry, "changes": []}))
+    page = open_page(browser, app, complaints)
+    sign_in(page, app.tokens["P"])
+    page.goto("/partner/links")
+    page.get_by_label("Link to check").focus()
+    page.keyboard.type("http://localhost:8000/a/P?to=/pricing/")
+    page.keyboard.press("Enter")
+    assert page.get_by_role("status").inner_text() == "A click on it counts for you."
+    picture = page.get_by_role("img", name="QR code of http://localhost:8000/a/P?to=/pricing/")
+    assert picture.evaluate("one => one.decode().then(() => one.naturalWidth)") > 0
+    with page.expect_download() as download:
+        page.get_by_role("link", name="as PNG").click()
+    assert download.value.suggested_filename == "qr-P.png"
+    assert complaints == []
+    page.context.close()
 
 
 def contrast_of(page: Page) -> float:
