@@ -45,6 +45,13 @@ NEWS = {
 }
 """What rounds look for in new loads, as ledger_news.sql calls it → the type of fact."""
 
+JOINS = {"undecided": "round_joins", "id": "partner_id", "moment": "joined_at", "hint": "recruiter_hint"}
+LICENSES = {"undecided": "round_licenses", "id": "license_id", "moment": "started_at", "hint": "partner_hint"}
+"""Whose visitors ledger_bring.sql finds the bringers of, and where these say it."""
+
+TOUCHED = ("changes", "touched_joins", "touched_licenses", "touched_payments")
+"""What ledger_touched.sql counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -164,8 +171,7 @@ class _Attempt:
         """Find what the new loads can touch, decide it again, and write what differs."""
         if news is None:
             news = self._rows("ledger_news")
-        self._gather(news)
-        scope = self._rows("ledger_touched")
+        scope = self._gather(news)
         partners = 0
         if news["joins"] or scope["touched_joins"]:
             partners = self._decide_joins()
@@ -187,8 +193,8 @@ class _Attempt:
         span = self._span
         return Round(span.round + 1, span.after_load, span.through_load, scope["changes"], partners, licenses, lines)
 
-    def _gather(self, news: dict[str, int]) -> None:
-        """Standings that change, and what new clicks and changed standings can touch of earlier facts."""
+    def _gather(self, news: dict[str, int]) -> dict[str, int]:
+        """Standings that change, and what new clicks and changed standings can touch of earlier facts: how many."""
         if not self._span.after_load:
             _clear(self._warehouse, "moments")
         if self._span.after_load and news["clicks"]:  # before the new moments are remembered, which are decided anyway
@@ -201,11 +207,12 @@ class _Attempt:
             self._run("ledger_write_standings")
         if self._span.after_load and changes:
             self._run("ledger_gather_touched_by_changes")
+        return self._rows("ledger_touched") if changes or news["clicks"] else dict.fromkeys(TOUCHED, 0)
 
     def _decide_joins(self) -> int:
         """R7 for new and touched joins; then their licenses are touched. How many joins there were."""
         self._run("ledger_collect_joins")
-        self._run("ledger_bring", decides="partner")
+        self._run("ledger_bring", **JOINS)
         self._run("ledger_recruit")
         _clear(self._warehouse, "round_brought")
         if self._span.after_load:
@@ -220,7 +227,7 @@ class _Attempt:
         for query in collects:
             self._run(query, parts=parts, part=part)
         if collects:
-            self._run("ledger_bring", decides="license")
+            self._run("ledger_bring", **LICENSES)
             self._run("ledger_bind")
         self._run("ledger_collect_payments", parts=parts, part=part)
         scope = self._rows("ledger_scope")

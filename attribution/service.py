@@ -32,7 +32,7 @@ from tracker.settings import Settings
 POLL_SECONDS = 0.05  # how long something new may wait when all is idle
 LOAD_SECONDS = 0.5  # from one load to the next, so that ClickHouse's parts stay few
 LOADS_PER_ROUND = 8  # in a row, while the journal holds more than one load takes
-LOADS_WITHOUT_ROUND = 20  # at most: the next round that is needed looks at their clicks as well
+LOADS_WITHOUT_ROUND = 20  # at most, so that a start never has to look at many
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 10.0
 STOP_SECONDS = 30.0  # for the step under way to finish
@@ -230,7 +230,11 @@ class AttributionService:
         if news is None or news.through_load != newest:
             self._news = self._run_round(None)
         else:
-            self._news = news if self._changes_nothing(news) else self._run_round(news)
+            news = self._without_idle_clicks(news)
+            waiting = sum(news.counts.values())
+            self._publish_attributed(covers - waiting)  # of all else the results are complete before the round
+            loads = news.through_load - news.after.through_load
+            self._news = self._run_round(news) if waiting or loads > LOADS_WITHOUT_ROUND else news
         self._publish_attributed(covers)
         self._covered_load = newest
         return True
@@ -244,14 +248,15 @@ class AttributionService:
         self.last_round = done
         return News(done, done.through_load, {})
 
-    def _changes_nothing(self, news: News) -> bool:
-        """Whether all that came is clicks of visitors who have not signed up or joined: nobody's binding, and so
-        nobody's money, depends on them yet. The reports read clicks themselves."""
-        loads = news.through_load - news.after.through_load
-        if set(news.stored) - {Clicked.type} or loads > LOADS_WITHOUT_ROUND:
-            return False
+    def _without_idle_clicks(self, news: News) -> News:
+        """The news without its clicks, where all of these are of visitors who had not signed up or joined: nobody's
+        binding, and so nobody's money, depends on them yet. The reports read clicks themselves."""
+        if not news.counts["clicks"]:
+            return news
         span = {"after_load": self._covered_load, "through_load": news.through_load}
-        return not self._warehouse.rows(QUERIES["service_clicks_decide"], **span)[0]["may_decide"]
+        if self._warehouse.rows(QUERIES["service_clicks_decide"], **span)[0]["may_decide"]:
+            return news
+        return replace(news, stored={kind: facts for kind, facts in news.stored.items() if kind != Clicked.type})
 
     def _publish_attributed(self, facts: int) -> None:
         self._attributed = max(self._attributed, facts)

@@ -1,8 +1,9 @@
 """How long a click takes from its `counted` until it is attributed and in the app's report, in steady traffic.
 
 Marked clicks go through real HTTP one after the other, while others look at `GET /v1/pipeline` and at the funnel of the
-marked clicks' partner all the time. A marked click is attributed once as many facts are as were accepted when the
-pipeline was first asked after it; it is in the report once the report counts as many clicks as were marked up to it.
+marked clicks' partner all the time. A marked click is attributed once as many facts are as were accepted when it was
+answered, which the pipeline is asked right then; it is in the report once the report counts as many clicks as were
+marked up to it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PARTNERS = 50
 CONNECTIONS = 400
 SALES_PER_SECOND = 5.0  # a click, a signup and a payment each
 MARK_SECONDS = 0.1  # from one marked click to the next
-LOOK_SECONDS = 0.25  # between looks: what is seen is seen up to so much late
+PIPELINE_SECONDS, REPORT_SECONDS = 0.1, 0.25  # between looks: what is seen is seen up to so much late
 LATE_SECONDS = 60.0  # for the last clicks to arrive
 MARKED = "marked"
 
@@ -40,10 +41,16 @@ class Waits:
     longest_ms: float
 
 
+class Marked(NamedTuple):
+    """When a marked click was answered, and how many facts were accepted then."""
+
+    answered_s: float
+    accepted: int
+
+
 class PipelineLook(NamedTuple):
     """What the pipeline said: how many facts were accepted, and how many were in the results."""
 
-    asked_s: float
     answered_s: float
     accepted: int
     attributed: int
@@ -56,22 +63,22 @@ class ReportLook(NamedTuple):
     clicks: int
 
 
-def attribution_waits(marked_s: Sequence[float], looks: Sequence[PipelineLook]) -> Waits:
-    """`marked_s`: when each marked click was answered. The last look must be after the end, when all is attributed."""
+def attribution_waits(marked: Sequence[Marked], looks: Sequence[PipelineLook]) -> Waits:
+    """The last look must be after the end, when all is attributed."""
     waits = []
-    for at_s in marked_s:
+    for click in marked:
         # While clicks are brought from the disk to Redis they may be counted in both, hence more than there are.
-        wanted = min(looks[-1].attributed, next(look.accepted for look in looks if look.asked_s >= at_s))
-        waits.append(next(look.answered_s for look in looks if look.attributed >= wanted) - at_s)
+        wanted = min(looks[-1].attributed, click.accepted)
+        waits.append(next(look.answered_s for look in looks if look.attributed >= wanted) - click.answered_s)
     return _summed_up(waits)
 
 
-def report_waits(marked_s: Sequence[float], looks: Sequence[ReportLook]) -> Waits:
+def report_waits(marked: Sequence[Marked], looks: Sequence[ReportLook]) -> Waits:
     """Like attribution_waits, of the report."""
     return _summed_up(
         [
-            next(look.answered_s for look in looks if look.clicks >= number) - at_s
-            for number, at_s in enumerate(marked_s, 1)
+            next(look.answered_s for look in looks if look.clicks >= number) - click.answered_s
+            for number, click in enumerate(marked, 1)
         ]
     )
 
@@ -93,7 +100,7 @@ class Freshness:
         self._traffic_is_over = threading.Event()
         self._all_is_seen = threading.Event()
         self._failures: list[Exception] = []
-        self._marked_s: list[float] = []
+        self._marked: list[Marked] = []
         self._pipeline: list[PipelineLook] = []
         self._report: list[ReportLook] = []
         self._sales = 0
@@ -104,7 +111,8 @@ class Freshness:
         requests = self._join_partners()
         self._server.attributed()
         watchers = [
-            self._begin(self._all_is_seen, LOOK_SECONDS, look) for look in (self._ask_pipeline, self._ask_report)
+            self._begin(self._all_is_seen, PIPELINE_SECONDS, self._ask_pipeline),
+            self._begin(self._all_is_seen, REPORT_SECONDS, self._ask_report),
         ]
         traffic = [
             self._begin(self._traffic_is_over, MARK_SECONDS, self._mark),
@@ -129,8 +137,8 @@ class Freshness:
             "redirect_p99_ms": load.p99_ms,
             "sales": self._sales,
             "not_counted": self._not_counted,
-            "attributed": asdict(attribution_waits(self._marked_s, self._pipeline)),
-            "in_report": asdict(report_waits(self._marked_s, self._report)),
+            "attributed": asdict(attribution_waits(self._marked, self._pipeline)),
+            "in_report": asdict(report_waits(self._marked, self._report)),
         }
 
     def _join_partners(self) -> list[bytes]:
@@ -148,7 +156,8 @@ class Freshness:
 
     def _mark(self) -> None:
         if self._click(MARKED):
-            self._marked_s.append(time.perf_counter())
+            answered_s = time.perf_counter()
+            self._marked.append(Marked(answered_s, self._server.pipeline()["accepted"]))
 
     def _sell(self) -> None:
         """Somebody follows a link, signs up and pays."""
@@ -182,9 +191,8 @@ class Freshness:
             raise ServerBroke(f"POST {path} answered {answer.status}: {answer.body.decode(errors='replace')}")
 
     def _ask_pipeline(self) -> None:
-        asked_s = time.perf_counter()
         said = self._server.pipeline()
-        look = PipelineLook(asked_s, time.perf_counter(), said["accepted"], said["attributed_facts"])
+        look = PipelineLook(time.perf_counter(), said["accepted"], said["attributed_facts"])
         self._pipeline.append(look)
 
     def _ask_report(self) -> None:
@@ -200,7 +208,7 @@ class Freshness:
         if not self._report or not self._pipeline:
             return False
         is_attributed = self._pipeline[-1].attributed >= self._pipeline[-1].accepted
-        return is_attributed and self._report[-1].clicks >= len(self._marked_s)
+        return is_attributed and self._report[-1].clicks >= len(self._marked)
 
     def _begin(self, end: threading.Event, every_seconds: float, do: Callable[[], None]) -> threading.Thread:
         """A thread that does something at a steady pace until the end or its first failure."""

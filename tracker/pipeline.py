@@ -45,7 +45,8 @@ class Pipeline:
     spooled: int
     attributed: bool
     attributed_facts: int
-    """How many accepted facts are in the ledger's and reports' results."""
+    """How many accepted facts are in the ledger's and reports' results. Clicks that decide nothing yet do not wait for
+    the round of the facts that came with them."""
     journal: JournalRoom
     spool: SpoolRoom
 

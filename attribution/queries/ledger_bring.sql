@@ -1,21 +1,12 @@
 -- Who brought the visitors of the joins or signups to decide.
 -- Grain: one row per partner, or per license signed up for.
--- Parameters: decides ('partner' or 'license'), after_load, through_load, window_ms.
+-- Parameters: undecided (round_joins or round_licenses), id, moment and hint (its columns), after_load, through_load,
+-- window_ms.
 insert into round_brought (id, partner_id, click_id, clicked_at, product, campaign, reason, rule)
 with
     undecided as (
-        select partner_id as id, joined_at as moment, visitor_id, recruiter_hint as hint
-        from round_joins
-        where {decides:String} = 'partner'
-        union all
-        select license_id as id, started_at as moment, visitor_id, partner_hint as hint
-        from round_licenses
-        where {decides:String} = 'license' and origin = 'signup'
-    ),
-    visits as (
-        select id, moment, visitor_id
-        from undecided
-        where visitor_id != toUUID('00000000-0000-0000-0000-000000000000')
+        select {id:Identifier} as id, {moment:Identifier} as moment, visitor_id, {hint:Identifier} as hint
+        from {undecided:Identifier}
     ),
     known as (
         select partner_id, joined_at, suspensions
@@ -23,19 +14,20 @@ with
     ),
     in_window as (  -- R2: both ends of the window belong to it
         select
-            visits.id as id,
+            undecided.id as id,
             clicks.click_id as click_id,
             clicks.clicked_at as clicked_at,
             clicks.partner_id as partner_id,
             clicks.product as product,
             clicks.campaign as campaign
         from clicks
-        inner join visits on visits.visitor_id = clicks.visitor_id
-        where ({after_load:UInt64} = 0 or clicks.visitor_id in (select visitor_id from visits))
+        inner join undecided on undecided.visitor_id = clicks.visitor_id
+        where clicks.visitor_id != toUUID('00000000-0000-0000-0000-000000000000')
+            and ({after_load:UInt64} = 0 or clicks.visitor_id in (select visitor_id from {undecided:Identifier}))
             and clicks.verdict = 'human'
             and clicks.load_id <= {through_load:UInt64}
-            and clicks.clicked_at <= visits.moment
-            and clicks.clicked_at >= visits.moment - toIntervalMillisecond({window_ms:Int64})
+            and clicks.clicked_at <= undecided.moment
+            and clicks.clicked_at >= undecided.moment - toIntervalMillisecond({window_ms:Int64})
     ),
     countable as (  -- R1: the partner had joined and was not suspended
         select in_window.*

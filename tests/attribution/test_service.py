@@ -230,6 +230,33 @@ def test_clicks_of_people_who_have_not_signed_up_need_no_round(
     assert service.last_round is not None and service.last_round.through_load == service.last_round.after_load + 4
 
 
+def test_clicks_do_not_wait_for_the_round_of_what_came_with_them(
+    client: redis.Redis, warehouse: Warehouse, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round that fails holds up a payment and a click that decides a signup, and no other click."""
+    service = start()
+    journal(client, *SALE)
+    assert service.wait_idle(PATIENCE)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a mistake of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service_module, "run_round", broken)
+        journal(client, clicked(2, "A", 2, visitor=2), clicked(3, "A", 2, visitor=3), paid("p2", "l1", 1000, 5))
+        until(lambda: service.last_error is not None, "the round's failure")
+        assert attributed(client) == 6
+    assert service.wait_idle(PATIENCE)
+    assert (earned(warehouse), attributed(client)) == (780, 7)
+    with monkeypatch.context() as patch:
+        patch.setattr(service_module, "run_round", broken)
+        journal(client, clicked(4, "A", 2, visitor=1), clicked(5, "A", 2, visitor=5))
+        until(lambda: service.last_error is not None, "the round's failure")
+        assert attributed(client) == 7
+    assert service.wait_idle(PATIENCE)
+    assert attributed(client) == 9
+
+
 def test_a_click_that_comes_late_gets_its_round(client: redis.Redis, warehouse: Warehouse, start: Start) -> None:
     """It decides whose a license is that was signed up for long before; also after loads that needed no round."""
     service = start()
