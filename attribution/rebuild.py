@@ -56,7 +56,7 @@ def rebuild_redis(
         ("partners", directory.partners),
         ("changes of partners who have not joined", directory.early_changes),
         ("tokens", directory.tokens),
-        *((f"{kind} entries", partial(directory.state, kind)) for kind in redis_keys.KEPT),
+        *((f"{kind} entries", partial(directory.state, kind)) for kind in redis_keys.KEPT if kind != "token"),
         ("licenses", directory.licenses),
         ("payments", directory.money),
         *((f"{kind} ids", _seen_step(directory, kind, table, column)) for kind, table, column in SEEN),

@@ -15,6 +15,7 @@ import redis
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
 from tracker import redis_keys
+from tracker.tokens import token_lists
 
 PAGE_ROWS = 5_000
 STEP_ROWS = 500  # in one call of a script, so that Redis is never held up for long
@@ -80,8 +81,23 @@ class DirectoryRebuild:
                 self._redis.hdel(redis_keys.TOKENS, *revoked)
             greatest = max(greatest, *(int(json.loads(value)["id"]) for _, value in valid), 0)
         self._redis.register_script(_RAISE)(keys=[redis_keys.TOKEN_COUNTER], args=[greatest])
-        self._redis.delete(redis_keys.TOKEN_LISTS)  # they are made again from TOKENS
+        self._list_tokens()
         return added
+
+    def _list_tokens(self) -> None:
+        """Make the owners' lists of tokens what TOKENS says, which others may change meanwhile."""
+        for _ in range(MAX_ATTEMPTS):
+            listed: Any = self._redis.hgetall(redis_keys.TOKEN_LISTS)
+            stored: Any = self._redis.hgetall(redis_keys.TOKENS)
+            wanted = {owner.encode(): text for owner, text in token_lists(stored).items()}
+            swaps = [
+                [owner.decode(), listed[owner].decode() if owner in listed else False, text]
+                for owner, text in (dict.fromkeys(listed, "[]") | wanted).items()
+                if listed.get(owner, b"").decode() != text
+            ]
+            flags: Any = self._replace(keys=[redis_keys.TOKEN_LISTS], args=[json.dumps(swaps)])
+            if all(flags):
+                return
 
     def state(self, kind: str) -> int:
         """Partners' own state of one kind of redis_keys.KEPT. Its links are those that no join brought."""

@@ -110,7 +110,7 @@ def refuse_foreign_post(room: Room, request: Request) -> None:
 async def bearer_token(room: Room, request: Request) -> Token:
     """The valid token of a request. Raises Unauthorized; Unavailable where Redis lost the directory, and so tokens."""
     scheme, _, credential = request.headers.get("authorization", "").partition(" ")
-    token = await room.tokens.verify(credential.strip()) if scheme.lower() == "bearer" else None
+    token = await room.tokens.verify(credential.strip(), room.now_ms()) if scheme.lower() == "bearer" else None
     if token is None:
         await room.directory.require()
         raise Unauthorized("Send a valid token: Authorization: Bearer <token>")

@@ -64,6 +64,8 @@ TOKEN = {
     "scope": "text",
     "label": "text",
     "created_at": "time",
+    "expires_at": "time, or null",
+    "last_used_at": "time to the minute, or null",
 }
 LISTED_TOKEN = {name: about for name, about in TOKEN.items() if name != "token"}
 LINE = {
@@ -134,7 +136,8 @@ CALLS: tuple[Call, ...] = (
     ),
     Call(
         "POST", "/v2/admin/partners/{partner_id}/tokens", admin.create_partner_token, ADMIN, "Admin",
-        "Make a token for a partner.", body={"label": "1–100 characters, unlike the partner's other labels"},
+        "Make a token for a partner; with `expires_at`, a time, it stops working then.",
+        body={"label": "1–100 characters, unlike the partner's other labels"},
         status=201, answer=TOKEN,
     ),
     Call(

@@ -70,7 +70,7 @@ async def sign_out(room: Room, viewer: Viewer, request: Request) -> Response:
 
 
 async def _sign_in_by_token(room: Room, request: Request, bearer: str, wanted: str) -> Response:
-    token = await room.tokens.verify(bearer)
+    token = await room.tokens.verify(bearer, room.now_ms())
     if token is None:
         return await _form(request, 401, "This token is not known, or was revoked.", wanted)
     if token.scope not in sessions.PAGE_SCOPES:

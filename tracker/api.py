@@ -98,7 +98,7 @@ class ConversionsApi:
 
     async def _authorize(self, request: Request) -> Token:
         async with asyncio.timeout(REDIS_SECONDS), self.turns:
-            token = await self.tokens.verify(bearer(request))
+            token = await self.tokens.verify(bearer(request), self.now_ms())
             if token is None:
                 await self.directory.require()
         if token is None:

@@ -81,7 +81,8 @@ PAYMENTS = "{dir}:payments"
 """Hash: payment id → `amount,refunded,charged_back,won_back` in cents, for the check on reversals."""
 
 TOKENS = "{dir}:tokens"
-"""Hash: SHA-256 of a token, hex → JSON `{"id", "scope", "partner_id", "label", "created_at"}`."""
+"""Hash: SHA-256 of a token, hex → JSON `{"id", "scope", "partner_id", "label", "created_at"}` and, where it
+has them, `expires_at` and `ending`."""
 
 TOKEN_COUNTER = "{dir}:token-counter"
 
@@ -113,6 +114,7 @@ COUNTERS = "{dir}:counters"
 """Hash: kind → the newest number that was given to a thing of that kind."""
 
 KEPT: Mapping[str, str] = {
+    "token": TOKENS,
     "link": LINKS,
     "profile": PROFILES,
     "billing": BILLING,

@@ -10,28 +10,53 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import cast
 
 from redis.asyncio import Redis
 
 from tracker import redis_keys
+from tracker.directory import Directory, Known, Step
 from tracker.errors import Conflict
+from tracker.state import change, state_step
 
 SCOPES = ("admin", "service", "marketing", "finance", "partner")
 MAX_TOKEN_LENGTH = 200
+MAX_TOKENS = 100  # active ones of a scope or partner
+ENDING_LENGTH = 4  # characters of 43: what is left is as good as all
+USE_MS = 60_000  # how exactly the last use is kept
+MOST_USES = 10_000  # tokens whose last use a process remembers
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Who a bearer is. `partner_id` is empty unless the scope is `partner`; `created_at` is in ms."""
+    """Who a bearer is. `partner_id` is empty unless the scope is `partner`; times are in ms, 0 for never.
+
+    `ending` is how the secret ends, for people to know it by. `last_used_at` is filled in lists only.
+    """
 
     id: int
     scope: str
     partner_id: str
     label: str
     created_at: int
+    expires_at: int = 0
+    ending: str = ""
+    last_used_at: int = 0
+
+    def works_at(self, now_ms: int) -> bool:
+        return not self.expires_at or now_ms < self.expires_at
+
+    @property
+    def masked(self) -> str:
+        """The secret as lists show it."""
+        return f"{_prefix(self.scope)}…{self.ending}"
+
+    @property
+    def owner(self) -> str:
+        """Among whose tokens labels are unique: the field of TOKEN_LISTS."""
+        return _owner(self.scope, self.partner_id)
 
 
 ADMIN = Token(0, "admin", "", "LASTTOUCH_ADMIN_TOKEN", 0)
@@ -42,54 +67,136 @@ class Tokens:
 
     def __init__(self, redis: Redis, admin_token: str) -> None:
         self._redis = redis
+        self._directory = Directory(redis)
         self._admin_token = admin_token.encode()
+        self._used: dict[str, int] = {}
 
-    async def verify(self, bearer: str) -> Token | None:
-        """The token of a bearer credential, or None when it is unknown or revoked."""
+    async def verify(self, bearer: str, now_ms: int) -> Token | None:
+        """The token of a bearer credential, or None when it is unknown, revoked or expired."""
         if not bearer or len(bearer) > MAX_TOKEN_LENGTH:
             return None
         if hmac.compare_digest(bearer.encode(), self._admin_token):
             return ADMIN
-        stored = await self._redis.hget(redis_keys.TOKENS, _hashed(bearer))
-        return Token(**json.loads(stored)) if stored else None
+        hashed = _hashed(bearer)
+        stored = await self._redis.hget(redis_keys.TOKENS, hashed)
+        token = Token(**json.loads(stored)) if stored else None
+        if token is None or not token.works_at(now_ms):
+            return None
+        if now_ms - self._used.get(hashed, 0) >= USE_MS:
+            await self._note_use(hashed, now_ms)
+        return token
 
-    async def issue(self, scope: str, label: str, now_ms: int, partner_id: str = "") -> tuple[Token, str]:
-        """A new token and its secret, which is told this once. Raises Conflict when the label is in use."""
-        if any(token.label == label for token in await self.list(scope, partner_id)):
-            raise Conflict(f"label: another active token is called {label!r}; choose another label or revoke that one")
-        secret = f"lt_{scope[0]}_{secrets.token_urlsafe(32)}"
+    async def issue(
+        self, scope: str, label: str, now_ms: int, partner_id: str = "", expires_at: int = 0
+    ) -> tuple[Token, str]:
+        """A new token and its secret, which is told this once.
+
+        Raises Conflict when the label is in use, or there are as many tokens as may be.
+        """
+        secret = _prefix(scope) + secrets.token_urlsafe(32)
         number: int = await self._redis.incr(redis_keys.TOKEN_COUNTER)
-        token = Token(number, scope, partner_id, label, now_ms)
-        await self._write(_hashed(secret), json.dumps(asdict(token)), now_ms)
+        token = Token(number, scope, partner_id, label, now_ms, expires_at, secret[-ENDING_LENGTH:])
+
+        async def add(known: Known) -> tuple[None, Step]:
+            owned = await self._owned(known, token.owner)
+            active = {key: one for key, one in owned.items() if one.works_at(now_ms)}
+            if any(one.label == label for one in active.values()):
+                said = f"another active token is called {label!r}; choose another label or revoke that one"
+                raise Conflict(f"label: {said}", [{"field": "label", "message": said}])
+            if len(active) >= MAX_TOKENS:
+                raise Conflict(f"There are {MAX_TOKENS} active tokens, as many as may be; revoke one first.")
+            write: dict[tuple[str, str], str | None] = {
+                (redis_keys.TOKENS, key): None for key in owned.keys() - active.keys()
+            }
+            write[redis_keys.TOKENS, _hashed(secret)] = _stored(token)
+            write[redis_keys.TOKEN_LISTS, token.owner] = json.dumps([*active, _hashed(secret)])
+            return None, state_step(known, write)
+
+        await change(self._directory, [(redis_keys.TOKEN_LISTS, token.owner)], add)
         return token, secret
 
-    async def list(self, scope: str, partner_id: str = "") -> list[Token]:
-        """Active tokens of a scope (and partner), newest first."""
-        return sorted((token for _, token in await self._all(scope, partner_id)), key=lambda t: -t.id)
+    async def list(self, scope: str, now_ms: int, partner_id: str = "") -> list[Token]:
+        """Active tokens of a scope (and partner), newest first, with their last use."""
+        known = Known()
+        owner = _owner(scope, partner_id)
+        await self._directory.read(known, [(redis_keys.TOKEN_LISTS, owner)])
+        owned = await self._owned(known, owner)
+        used = Known()
+        await self._directory.read(used, [(redis_keys.TOKEN_USES, key) for key in owned])
+        found = [
+            replace(token, last_used_at=int(used.get(redis_keys.TOKEN_USES, key) or 0))
+            for key, token in owned.items()
+            if token.works_at(now_ms)
+        ]
+        return sorted(found, key=lambda token: -token.id)
 
     async def revoke(self, scope: str, token_id: int, now_ms: int, partner_id: str = "") -> bool:
         """Make a token stop working. False when there is no such active token."""
-        for key, token in await self._all(scope, partner_id):
-            if token.id == token_id:
-                await self._write(key, "", now_ms)
-                return True
-        return False
+        owner = _owner(scope, partner_id)
 
-    async def _all(self, scope: str, partner_id: str) -> Iterable[tuple[str, Token]]:
+        async def remove(known: Known) -> tuple[bool, Step | None]:
+            owned = await self._owned(known, owner)
+            gone = [key for key, one in owned.items() if one.id == token_id]
+            if not gone or not owned[gone[0]].works_at(now_ms):
+                return False, None
+            left = [key for key in owned if key not in gone]
+            write = {(redis_keys.TOKEN_LISTS, owner): json.dumps(left), (redis_keys.TOKENS, gone[0]): None}
+            return True, state_step(known, write)
+
+        return await change(self._directory, [(redis_keys.TOKEN_LISTS, owner)], remove)
+
+    async def _owned(self, known: Known, owner: str) -> Mapping[str, Token]:
+        """The tokens of an owner by their hashes, oldest first; they are added to what is known."""
+        listed = known.get(redis_keys.TOKEN_LISTS, owner)
+        if listed is None and not await self._redis.exists(redis_keys.TOKEN_LISTS):
+            await self._make_lists()
+            known.entries.clear()
+            await self._directory.read(known, [(redis_keys.TOKEN_LISTS, owner)])
+            listed = known.get(redis_keys.TOKEN_LISTS, owner)
+        keys = [(redis_keys.TOKENS, hashed) for hashed in json.loads(listed or "[]")]
+        await self._directory.read(known, keys)
+        stored = {key[1]: known.get(*key) for key in keys}
+        return {hashed: Token(**json.loads(value)) for hashed, value in stored.items() if value}
+
+    async def _make_lists(self) -> None:
+        """All owners' lists, from the tokens; a list that is there by now stays."""
         stored = cast("dict[bytes, bytes]", await self._redis.hgetall(redis_keys.TOKENS))
-        tokens = [(key.decode(), Token(**json.loads(value))) for key, value in stored.items()]
-        return [(key, token) for key, token in tokens if token.scope == scope and token.partner_id == partner_id]
+        for owner, listed in token_lists(stored).items():
+            await self._redis.hsetnx(redis_keys.TOKEN_LISTS, owner, listed)
 
-    async def _write(self, key: str, value: str, now_ms: int) -> None:
-        """Change the directory and journal the change, as one step, so that a rebuild restores it."""
-        entry: dict[str, Any] = {"kind": "token", "key": key, "value": value, "written_at": now_ms}
-        async with self._redis.pipeline(transaction=True) as step:
-            if value:
-                step.hset(redis_keys.TOKENS, key, value)
-            else:
-                step.hdel(redis_keys.TOKENS, key)
-            step.xadd(redis_keys.FACT_JOURNAL, {"facts": "", "n": 0, "entries": json.dumps(entry)})
-            await step.execute()
+    async def _note_use(self, hashed: str, now_ms: int) -> None:
+        if len(self._used) >= MOST_USES:
+            self._used.clear()
+        self._used[hashed] = now_ms
+        await self._redis.hset(redis_keys.TOKEN_USES, hashed, str(now_ms))
+
+
+def token_lists(stored: Mapping[bytes, bytes]) -> dict[str, str]:
+    """TOKEN_LISTS as TOKENS says: owner → JSON list of hashes, oldest first."""
+    tokens = sorted(
+        ((Token(**json.loads(value)), key.decode()) for key, value in stored.items()), key=lambda pair: pair[0].id
+    )
+    lists: dict[str, list[str]] = {}
+    for token, key in tokens:
+        lists.setdefault(token.owner, []).append(key)
+    return {owner: json.dumps(keys) for owner, keys in lists.items()}
+
+
+def _prefix(scope: str) -> str:
+    return f"lt_{scope[0]}_"
+
+
+def _owner(scope: str, partner_id: str) -> str:
+    return f"{scope} {partner_id}"
+
+
+def _stored(token: Token) -> str:
+    """A token as Redis keeps it: without what has no value, and without its last use."""
+    document = asdict(token)
+    return json.dumps({name: value for name, value in document.items() if value or name not in _OPTIONAL})
+
+
+_OPTIONAL = ("expires_at", "ending", "last_used_at")
 
 
 def _hashed(secret: str) -> str:

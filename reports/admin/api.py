@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from attribution import explain
 from reports.access import Viewer
-from reports.admin.tokens import service_label_and_scope, token_document, token_label
+from reports.admin.tokens import service_label_and_scope, token_document, token_end, token_label
 from reports.commissions import LineFilter, line_document, lines_page
 from reports.explanations import attribution_document, chain_document, payment_document
 from reports.filters import read_query
@@ -44,13 +44,15 @@ async def list_partners(room: Room, viewer: Viewer, request: Request) -> Respons
 
 async def list_partner_tokens(room: Room, viewer: Viewer, request: Request) -> Response:
     partner_id = await _known_partner(room, request)
-    return JSONResponse({"items": [token_document(token) for token in await room.tokens.list("partner", partner_id)]})
+    tokens = await room.tokens.list("partner", room.now_ms(), partner_id)
+    return JSONResponse({"items": [token_document(token) for token in tokens]})
 
 
 async def create_partner_token(room: Room, viewer: Viewer, request: Request) -> Response:
-    label = token_label(parse_json(await read_limited(request, MAX_BODY_BYTES)), room)
+    body = parse_json(await read_limited(request, MAX_BODY_BYTES))
+    label, expires_at = token_label(body, room), token_end(body, room)
     partner_id = await _known_partner(room, request)
-    token, secret = await room.tokens.issue("partner", label, room.now_ms(), partner_id)
+    token, secret = await room.tokens.issue("partner", label, room.now_ms(), partner_id, expires_at)
     return JSONResponse({"token": secret, **token_document(token)}, 201)
 
 
@@ -62,7 +64,7 @@ async def revoke_partner_token(room: Room, viewer: Viewer, request: Request) -> 
 
 
 async def list_service_tokens(room: Room, viewer: Viewer, request: Request) -> Response:
-    tokens = [token for scope in SERVICE_SCOPES for token in await room.tokens.list(scope)]
+    tokens = [token for scope in SERVICE_SCOPES for token in await room.tokens.list(scope, room.now_ms())]
     return JSONResponse({"items": [token_document(token) for token in tokens]})
 
 

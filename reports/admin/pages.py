@@ -138,7 +138,7 @@ async def change_tokens(room: Room, viewer: Viewer, request: Request) -> Respons
 
 
 async def _tokens(room: Room, request: Request, status: int = 200, message: str = "", secret: str = "") -> Response:
-    listed = [token for scope in SERVICE_SCOPES for token in await room.tokens.list(scope)]
+    listed = [token for scope in SERVICE_SCOPES for token in await room.tokens.list(scope, room.now_ms())]
     return await pages.show(
         request, "admin/tokens.html", status, tokens=listed, scopes=SERVICE_SCOPES, message=message, secret=secret
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports.room import Room
-from tracker.bodies import Reading, one_of, text
+from tracker.bodies import Reading, any_moment, one_of, text
 from tracker.errors import Invalid
 from tracker.rfc3339 import rfc3339
 from tracker.tokens import Token
@@ -21,6 +21,8 @@ def token_document(token: Token) -> dict[str, Any]:
         "scope": token.scope,
         "label": token.label,
         "created_at": rfc3339(token.created_at),
+        "expires_at": rfc3339(token.expires_at) if token.expires_at else None,
+        "last_used_at": rfc3339(token.last_used_at) if token.last_used_at else None,
     }
     return {**document, "partner_id": token.partner_id} if token.partner_id else document
 
@@ -28,6 +30,19 @@ def token_document(token: Token) -> dict[str, Any]:
 def token_label(body: Mapping[str, Any], room: Room) -> str:
     """The label of `{"label"}`. Raises Invalid."""
     return _fields(body, room, ())[0]
+
+
+def token_end(body: Mapping[str, Any], room: Room) -> int:
+    """When the token of `{"expires_at"}` stops working, in ms; 0 for never. Raises Invalid."""
+    if body.get("expires_at") is None:
+        return 0
+    try:
+        at: int = any_moment(body["expires_at"], Reading(room.program, room.now_ms()))
+        if at <= room.now_ms():
+            raise ValueError("must be in the future")
+    except ValueError as error:
+        raise Invalid.fields([{"field": "expires_at", "message": str(error)}]) from None
+    return at
 
 
 def service_label_and_scope(body: Mapping[str, Any], room: Room, scopes: Sequence[str]) -> tuple[str, str]:

@@ -6,11 +6,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from reports.access import Viewer
+from reports.balances import read_balance
 from reports.commissions import LineFilter, line_document, partner_lines_page
 from reports.explanations import explain_own_license, partner_chain, partner_license_document
 from reports.filters import one_of, read_query
 from reports.paging import read_cursor, read_limit
-from reports.partner_app.overview import NUMBERS, read_balance, read_days, read_days_asked
+from reports.partner_app.overview import NUMBERS, read_days, read_days_asked
 from reports.periods import read_period
 from reports.room import Room
 from tracker.errors import NotFound

@@ -1,4 +1,4 @@
-"""A partner's numbers: balance by tier, and clicks, signups and commission by day."""
+"""A partner's numbers by day: clicks, signups and commission."""
 
 from __future__ import annotations
 
@@ -29,24 +29,6 @@ class Span:
 
 
 SPANS = (Span("30d", "30 days", 30), Span("90d", "90 days", 90), Span("12m", "12 months", 0, months=12))
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """Commission by tier and what of it is blocked (R12), in cents, over all time."""
-
-    first_tier_cents: int
-    second_tier_cents: int
-    blocked_cents: int
-
-    @property
-    def commission_cents(self) -> int:
-        return self.first_tier_cents + self.second_tier_cents
-
-    @property
-    def balance_cents(self) -> int:
-        """R18, as far as nothing was withdrawn."""
-        return self.commission_cents - self.blocked_cents
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +64,6 @@ class Charts:
 
     clicks: ColumnChart
     commission: ColumnChart
-
-
-async def read_balance(room: Room, partner_id: str) -> Balance:
-    """A partner's balance now."""
-    rows = await room.rows("partner_balance", partner_id=partner_id, now_ms=room.now_ms())
-    by_tier = {row["tier"]: row["commission_cents"] for row in rows}
-    return Balance(by_tier.get(1, 0), by_tier.get(2, 0), sum(row["blocked_cents"] for row in rows))
 
 
 async def read_days(room: Room, partner_id: str, first: date, last: date) -> Days:

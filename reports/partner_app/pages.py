@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from reports import pages
 from reports.access import Viewer
+from reports.balances import read_balance
 from reports.commissions import LineFilter, partner_line, partner_lines_page
 from reports.explanations import explain_own_license, license_payments, partner_candidates, partner_chain
 from reports.filters import one_of, read_query
@@ -20,7 +21,7 @@ from reports.paging import TOP, Page, read_cursor
 from reports.partner_app.chain_words import chain_words
 from reports.partner_app.clicks import clicks_page
 from reports.partner_app.licenses import licenses_page, partner_license
-from reports.partner_app.overview import SPANS, dates_of, draw, read_balance, read_days
+from reports.partner_app.overview import SPANS, dates_of, draw, read_days
 from reports.partners import Partner, find_partner
 from reports.pasted_link import BAD
 from reports.periods import read_period

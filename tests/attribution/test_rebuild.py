@@ -128,7 +128,7 @@ class Story:
         await self.tokens.issue("service", "newest", NOW_MS)
         await self.tokens.revoke("service", revoked.id, NOW_MS + 1)
         for kind, hash_key in redis_keys.KEPT.items():
-            if kind != "link":
+            if kind not in ("link", "token"):
                 await self.keep(kind, hash_key)
 
     async def keep(self, kind: str, hash_key: str) -> None:

@@ -260,7 +260,7 @@ def _verify(app: App, token: str) -> str | None:
 
     async def verify() -> str | None:
         async with redis.asyncio.Redis.from_url(app.redis_url) as client:
-            found = await Tokens(client, "other").verify(token)
+            found = await Tokens(client, "other").verify(token, world.NOW)
             return found.scope if found else None
 
     return asyncio.run(verify())
