@@ -50,9 +50,9 @@ async def service_token(settings: Settings, kept: Path, now_ms: int) -> str:
     async with Redis.from_url(settings.effective_redis_url) as redis:
         tokens = Tokens(redis, settings.admin_token or "")
         secret = _read(kept)
-        if await tokens.verify(secret):
+        if await tokens.verify(secret, now_ms):
             return secret
-        for token in await tokens.list("service"):
+        for token in await tokens.list("service", now_ms):
             if token.label == TOKEN_LABEL:
                 await tokens.revoke("service", token.id, now_ms)
         _, secret = await tokens.issue("service", TOKEN_LABEL, now_ms)
