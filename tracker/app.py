@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from tracker.api import CALLS, REDIS_SECONDS, ConversionsApi
+from tracker.claims import Claims
 from tracker.click_intake import ClickIntake
 from tracker.client_address import Clients
 from tracker.countries import open_countries
@@ -32,6 +33,7 @@ from tracker.fast_lane import FastLane
 from tracker.imports import Importer
 from tracker.intake import Intake
 from tracker.journal import Journal
+from tracker.linker import LinkerScript, is_linker
 from tracker.links import Links
 from tracker.metrics import Metrics
 from tracker.problems import PROBLEM_HANDLERS
@@ -50,7 +52,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 FIXED_PATHS = frozenset(
-    {"/touch", "/health/live", "/health/ready", "/metrics", "/robots.txt", "/favicon.ico", "/linker.js"}
+    {"/touch", "/touch/stamp", "/health/live", "/health/ready", "/metrics", "/robots.txt", "/favicon.ico"}
 )
 
 
@@ -78,7 +80,7 @@ class TrackerApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path: str = scope["path"]
-            if path not in FIXED_PATHS and not path.startswith("/v1/"):
+            if path not in FIXED_PATHS and not path.startswith("/v1/") and not is_linker(path):
                 await self._redirect(scope, receive, send)
                 return
             if path in CALLS or path == "/v1/import":
@@ -111,7 +113,7 @@ class TrackerApp:
         clicks = ClickIntake(program, secret, self._links, journal, self._metrics, now_ms, clients)
         self._redirect = RedirectApp(clicks)
         self.lane = FastLane(clicks)
-        touch = Touch(clicks)
+        touch = Touch(clicks, Claims(api_redis))
         directory = Directory(api_redis, bound, lambda: self._links.was_complete)
         intake = Intake(directory, program, secret, settings.tracker_url, now_ms)
         api = ConversionsApi(
@@ -130,12 +132,12 @@ class TrackerApp:
             [
                 *api.routes(),
                 *touch.routes(),
+                *LinkerScript(program).routes(),
                 Route("/health/live", self._live),
                 Route("/health/ready", self._ready),
                 Route("/metrics", self._report),
                 Route("/robots.txt", self._robots),
                 Route("/favicon.ico", self._nothing),
-                Route("/linker.js", self._nothing),  # not written yet; a page must not load a site's HTML as a script
             ]
         )
         await self._links.start()

@@ -7,7 +7,8 @@ LasttouchError
     ├── Invalid        422 (or 400 in the Partner API): bad fields, each named
     ├── Conflict       409: the id or e-mail is taken by something else
     ├── Unauthorized   401
-    └── NotFound       404
+    ├── NotFound       404
+    └── TooMany        429, and when to try again (Retry-After)
 """
 
 from __future__ import annotations
@@ -98,3 +99,14 @@ class TooLarge(Problem):
 class TooSlow(Problem):
     status = 408
     title = "Too slow"
+
+
+class TooMany(Problem):
+    """`retry_after_seconds` goes into the `Retry-After` header."""
+
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, detail: str, retry_after_seconds: int) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds

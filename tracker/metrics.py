@@ -95,6 +95,11 @@ class Metrics:
             "Redirects and touches, by what the answer's X-Lasttouch said.",
             ("source", "result"),
         )
+        self.touches_refused = Counter(
+            "lasttouch_touches_refused_total",
+            "Touches, and asks for stamps, that were answered 4xx: foreign-origin, too-large, too-many, not-right.",
+            ("reason",),
+        )
         self.redirect_errors = Counter(
             "lasttouch_redirect_errors_total", "Redirects that failed inside; the visitor was sent to the home page."
         )
@@ -123,6 +128,7 @@ class Metrics:
         )
         self._metrics: list[Counter | Gauge | Histogram] = [
             self.clicks,
+            self.touches_refused,
             self.redirect_errors,
             self.journal_batch_clicks,
             self.journal_write_seconds,

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tracker.errors import Problem, Unauthorized, Unavailable
+from tracker.errors import Problem, TooMany, Unauthorized, Unavailable
 
 logger = logging.getLogger("lasttouch")
 
@@ -37,7 +37,9 @@ def status_problem(status: int, detail: str) -> dict[str, Any]:
 async def on_problem(request: Request, error: Exception) -> Response:
     """A Problem that a handler raised."""
     assert isinstance(error, Problem)
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}
+    if isinstance(error, TooMany):
+        headers["Retry-After"] = str(error.retry_after_seconds)
     return problem_response(error.document(), headers)
 
 

@@ -42,6 +42,11 @@ def touches_of_shard(shard: int) -> str:
     return f"{{c{shard}}}:touch:"
 
 
+def stamp_claim(visitor_id: str, stamp: str, host: str) -> str:
+    """String: which browser a stamp made its visitor on a site (claims.py), kept for as long as stamps live."""
+    return f"{{c{shard_of(visitor_id)}}}:stamp:{stamp}:{host}"
+
+
 def seen_clicks(shard: int, bucket: str) -> str:
     """Hash of imported click ids → digest, in buckets small enough to be stored compactly."""
     return f"{{c{shard}}}:seen:{bucket}"

@@ -4,7 +4,8 @@ The stamp hands a visitor's id from the tracker to a site. It is 33 bytes in URL
 
     version (1) · visitor id (16) · expiry, seconds since 1970 (4) · 12 bytes of keyed BLAKE2b (RFC 7693)
 
-The MAC is keyed with the program's secret, so that nobody can make a stamp for a visitor of their choice.
+The MAC is keyed with the program's secret, so that nobody can make a stamp for a visitor of their choice. Version 1 is
+made by redirects, version 2 for the links of a site (`POST /touch`): linker.js believes them on different grounds.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ STAMP_HOURS = 24
 # A browser sends at most a few kilobytes of cookies; what is longer is not read.
 MAX_COOKIE_HEADER = 16_384
 
-_VERSION = 1
+OF_REDIRECT = 1
+OF_LINK = 2
 _MAC_BYTES = 12
-_VERSION_BYTE = bytes([_VERSION])
 _BODY = struct.Struct(">B16sI")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 # Our cookie as browsers send it.
@@ -66,16 +67,17 @@ def visitor_cookie(visitor_id: str, program: Program, is_https: bool) -> str:
     return f"{COOKIE}={visitor_id}; Max-Age={max_age_seconds}; Path=/; HttpOnly; SameSite=Lax{secure}"
 
 
-def make_stamp(secret: bytes, visitor_id: str, now_ms: int) -> str:
+def make_stamp(secret: bytes, visitor_id: str, now_ms: int, version: int = OF_REDIRECT) -> str:
     """A stamp for a visitor (a UUID's canonical text), valid for STAMP_HOURS from `now_ms`."""
-    return StampMaker(secret)(visitor_id, now_ms)
+    return StampMaker(secret, version)(visitor_id, now_ms)
 
 
 class StampMaker:
     """Makes many stamps with one secret: `make(visitor_id, now_ms)`."""
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, version: int = OF_REDIRECT) -> None:
         self._mac = _keyed(secret)
+        self._version = bytes([version])
         self._second = -1
         self._expiry = b""
 
@@ -83,7 +85,7 @@ class StampMaker:
         if now_ms // 1000 != self._second:
             self._second = now_ms // 1000
             self._expiry = (self._second + STAMP_HOURS * 3600).to_bytes(4, "big")
-        body = _VERSION_BYTE + bytes.fromhex(visitor_id.replace("-", "")) + self._expiry
+        body = self._version + bytes.fromhex(visitor_id.replace("-", "")) + self._expiry
         mac = self._mac.copy()  # taking the key in anew would cost as much as the rest of a stamp
         mac.update(body)
         return binascii.b2a_base64(body + mac.digest(), newline=False).translate(_URL_SAFE).decode("ascii")
@@ -101,7 +103,7 @@ def read_stamp(secret: bytes, text: str, now_ms: int) -> str | None:
     if not hmac.compare_digest(mac, _mac(secret, body)):
         return None
     version, visitor, expires_s = _BODY.unpack(body)
-    if version != _VERSION or expires_s * 1000 <= now_ms:
+    if version not in (OF_REDIRECT, OF_LINK) or expires_s * 1000 <= now_ms:
         return None
     digits: str = visitor.hex()
     visitor_id = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from starlette.applications import Starlette
 
 from tracker import redis_keys
+from tracker.claims import Claims
 from tracker.click_intake import ClickIntake
 from tracker.events import CLICK_COLUMNS
 from tracker.journal import Journal
@@ -86,7 +87,8 @@ async def page_on(url: str, spool: Path, click_seconds: float = 5.0) -> AsyncIte
         await links.start()
         await journal.start()
         try:
-            touch = Touch(ClickIntake(program, b"", links, journal, metrics, lambda: NOW_MS))
+            intake = ClickIntake(program, b"", links, journal, metrics, lambda: NOW_MS)
+            touch = Touch(intake, Claims(redis))
             yield Page(Starlette(routes=touch.routes())), redis
         finally:
             await journal.close()
