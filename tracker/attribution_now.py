@@ -22,6 +22,7 @@ class Touch:
     clicked_at: int
     click_id: str
     partner_id: str
+    campaign: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ def read_touches(stored: bytes | None) -> list[Touch]:
     """A visitor's touches, newest first, from their text (docs/architecture.md, Touches)."""
     touches = []
     for line in (stored or b"").decode().splitlines():
-        clicked_at, click_id, partner_id = line.split(" ")[:3]
-        touches.append(Touch(int(clicked_at), click_id, partner_id))
+        clicked_at, click_id, partner_id, *rest = line.split(" ", 4)
+        touches.append(Touch(int(clicked_at), click_id, partner_id, *rest[1:]))
     return touches
 
 

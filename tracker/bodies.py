@@ -207,6 +207,7 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("paid_at", moment),
         Field("discount_cents", whole_number(0, MAX_AMOUNT_CENTS)),
         Field("method", one_of("card", "wire")),
+        Field("billing_cycle", one_of("monthly", "annual")),
     ),
     "refund": (
         Field("refund_id", caller_id, required=True),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tracker import redis_keys
 from tracker.bodies import Body
+from tracker.campaigns import deal_key
 from tracker.desk import IDS, Decision, Desk, own_key
 from tracker.directory import Key, Known
 from tracker.errors import Conflict
@@ -56,13 +57,16 @@ def first_reads(body: Body, desk: Desk) -> tuple[set[Key], set[str]]:
 
 
 def further_reads(body: Body, known: Known, desk: Desk) -> set[Key]:
-    """What else is needed now that touches and e-mails are known: partners, and who has the e-mail."""
+    """What else is needed now that touches and e-mails are known: partners, deals, and who has the e-mail."""
     if body.type not in ("partner", "signup"):
         return set()
     visitor_id = desk.visitor_id(body)
-    partners = {touch.partner_id for touch in known.touches.get(visitor_id or "", [])}
+    touches = known.touches.get(visitor_id or "", [])
+    partners = {touch.partner_id for touch in touches}
     partners.add(body.get("recruiter_id" if body.type == "partner" else "partner_id", ""))
     keys = {(redis_keys.PARTNERS, partner_id) for partner_id in partners if partner_id}
+    if body.type == "signup":
+        keys |= {(redis_keys.DEALS, deal_key(touch.partner_id, touch.campaign)) for touch in touches if touch.campaign}
     if body.type == "partner":
         owner = known.get(redis_keys.PARTNER_EMAILS, email_hash(desk.secret, body.values["email"]))
         if owner:

@@ -160,6 +160,7 @@ class Paid:
     currency: str
     discount_cents: int | None = None
     method: str = ""
+    billing_cycle: str = ""
     digest: str
 
 

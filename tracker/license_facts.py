@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from tracker import redis_keys
 from tracker.attribution_now import Outcome, bind_now
 from tracker.bodies import Body
+from tracker.campaigns import deal_document, deal_key
 from tracker.desk import Decision, Desk, first_answer, known_standings, simple_decision
 from tracker.directory import Known, Step
 from tracker.events import (
@@ -31,7 +33,11 @@ def decide_signup(body: Body, known: Known, desk: Desk) -> Decision:
     standings = known_standings(known)
     touches = known.touches.get(visitor_id or "", [])
     outcome = bind_now(touches, body.get("partner_id", ""), hashed, standings, signed_up_at, desk.program)
-    answer = {"license_id": license_id, "attribution": _attribution(outcome, known)}
+    answer = {
+        "license_id": license_id,
+        "attribution": _attribution(outcome, known),
+        "deal": _deal(outcome, known, desk, signed_up_at),
+    }
     data_center: str = body.get("data_center", desk.program.default_data_center)
     fact = SignedUp(
         license_id=license_id,
@@ -64,6 +70,15 @@ def _attribution(outcome: Outcome, known: Known) -> dict[str, Any]:
         "clicked_at": rfc3339(outcome.click.clicked_at) if outcome.click else None,
         "reason": outcome.reason,
     }
+
+
+def _deal(outcome: Outcome, known: Known, desk: Desk, signed_up_at: int) -> Mapping[str, Any] | None:
+    """The deal of the winning click's campaign. A partner who follows their own link gets none (R4)."""
+    click = outcome.click
+    if outcome.reason != "last_touch" or click is None or not click.campaign:
+        return None
+    entry = known.entries.get((redis_keys.DEALS, deal_key(click.partner_id, click.campaign)))
+    return deal_document(entry, click.partner_id, click.campaign, signed_up_at, desk.program)
 
 
 def _client(license_id: str, data_center: str, email: str, name: str) -> tuple[str, str] | None:

@@ -65,6 +65,7 @@ def decide_payment(body: Body, known: Known, desk: Desk) -> Decision:
         currency=body.values["currency"],
         discount_cents=body.get("discount_cents"),
         method=body.get("method", ""),
+        billing_cycle=body.get("billing_cycle", ""),
         digest=body.digest,
     )
     key = (redis_keys.PAYMENTS, fact.payment_id)

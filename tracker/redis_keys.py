@@ -104,6 +104,16 @@ PROFILES = "{dir}:profiles"
 BILLING = "{dir}:billing"
 """Hash: Partner ID → JSON of the details that payouts are billed to."""
 
+CAMPAIGNS = "{dir}:campaigns"
+"""Hash: number → JSON of a campaign (campaigns.py)."""
+
+CAMPAIGN_LISTS = "{dir}:campaign-lists"
+"""Hash: Partner ID → JSON object: slug → number and name of each campaign of theirs, oldest first."""
+
+DEALS = "{dir}:deals"
+"""Hash: Partner ID and slug, apart by a blank → JSON `{"trial_days", "coupon_id", "until"}` of a campaign with a deal;
+`until` is when it was switched off, or null."""
+
 WITHDRAWALS = "{dir}:withdrawals"
 """Hash: number → JSON `{"partner_id", "requested_at", "settled_at", "status", "amount_cents", "invoice_id",
 "paypal"}`."""
@@ -121,6 +131,9 @@ COUNTERS = "{dir}:counters"
 KEPT: Mapping[str, str] = {
     "token": TOKENS,
     "link": LINKS,
+    "campaign": CAMPAIGNS,
+    "campaign-list": CAMPAIGN_LISTS,
+    "deal": DEALS,
     "profile": PROFILES,
     "billing": BILLING,
     "withdrawal": WITHDRAWALS,
@@ -130,7 +143,7 @@ KEPT: Mapping[str, str] = {
 """Partners' own state, which is no fact of the rules: kind of directory entry → hash. ClickHouse keeps its newest
 values (table `directory_entries`), and a rebuild restores every hash that is listed here."""
 
-NUMBERED = ("withdrawal",)
+NUMBERED = ("campaign", "withdrawal")
 """Kinds of KEPT whose fields are numbers from COUNTERS."""
 
 SECRET = "{dir}:secret"

@@ -24,6 +24,7 @@ from starlette.routing import Route
 from tracker.allowance import Allowance
 from tracker.api import read_limited
 from tracker.bodies import parse_json
+from tracker.campaigns import SLUG_PREFIX
 from tracker.claims import Claims
 from tracker.click_intake import ClickIntake
 from tracker.client_address import Client
@@ -39,7 +40,6 @@ from tracker.visitors import OF_LINK, StampMaker, opted_out, read_stamp
 MAX_BODY_BYTES = 4096
 MAX_STAMP = 64
 MAX_CAMPAIGN = 128
-CAMPAIGN_PREFIX = "pp_"
 PREFLIGHT_SECONDS = 86_400
 A_VISITOR = "must be a UUID in canonical lower-case text, and not the nil UUID"
 # A visitor lands now and then; a network (/24, /48) may be an office, or a carrier's many customers. Per worker.
@@ -217,12 +217,7 @@ def campaign_of(pairs: Sequence[str]) -> str:
     for pair in pairs:
         name, _, value = pair.partition("=")
         slug = unquote_plus(value)
-        if (
-            name == "utm_campaign"
-            and slug.startswith(CAMPAIGN_PREFIX)
-            and len(slug) <= MAX_CAMPAIGN
-            and slug.isprintable()
-        ):
+        if name == "utm_campaign" and slug.startswith(SLUG_PREFIX) and len(slug) <= MAX_CAMPAIGN and slug.isprintable():
             return slug
     return ""
 

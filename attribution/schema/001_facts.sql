@@ -151,7 +151,7 @@ engine = MergeTree order by (partner_id, event_id);
 -- They are not facts of the program's rules; they are kept so that Redis's directory can be rebuilt.
 create table if not exists directory_entries
 (
-    kind       LowCardinality(String),    -- token, link, secret_check
+    kind       LowCardinality(String),    -- token, secret_check, and the kinds of tracker/redis_keys.py, KEPT
     key        String,
     value      String,                    -- JSON, or empty when removed
     written_at DateTime64(3, 'UTC'),

@@ -153,6 +153,7 @@ class Serving:
                 self.tokens[partner_id] = (await tokens.issue("partner", label, world.NOW, partner_id))[1]
                 hashed = email_hash(world.SECRET, f"{partner_id}@partners.example")
                 await client.hset(redis_keys.PARTNER_EMAILS, hashed, partner_id)
+                await client.hset(redis_keys.PARTNERS, partner_id, world.partner_entry(partner_id))
             await client.set(redis_keys.COMPLETE, "1")  # as attribution says once the directory lacks nothing
             settings = Settings(data=data, admin_token=ADMIN_TOKEN, redis_url=redis_url)
             app = create_app(settings, Program(), client, warehouse, tokens, world.SECRET, None, lambda: world.NOW)

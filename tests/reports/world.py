@@ -69,6 +69,13 @@ def partner(partner_id: str, name: str, at: float = 0, **more: Any) -> PartnerJo
     )
 
 
+def partner_entry(partner_id: str) -> str:
+    """The directory's entry of one of HISTORY's partners."""
+    fact = next(one for one in HISTORY if isinstance(one, PartnerJoined) and one.partner_id == partner_id)
+    entry = {"joined_at": fact.joined_at, "name": fact.name, "email": fact.email, "email_hash": fact.email_hash}
+    return json.dumps({**entry, "recruiter_id": None, "links": json.loads(fact.links), "changes": []})
+
+
 def signup(license_id: str, at: float, visitor: int | None, email: str = "jane.doe@example.com") -> SignedUp:
     return SignedUp(
         license_id=license_id,

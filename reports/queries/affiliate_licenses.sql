@@ -1,0 +1,89 @@
+-- Purpose: the licenses that came by a partner's links (R2, R3), with where they stand, what they earned, and the tags of
+--   the winning click.
+-- Grain: one row per license, newest first.
+-- Parameters: partner_id, from_ms and to_ms (of the license's start: inclusive, exclusive), now_ms, trial_days (of a
+--   license that names none).
+with
+    (select max(round) from rounds) as published,
+    fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC') as now_at,
+    licenses as (
+        select license_id, product, started_at, reason, click_id, clicked_at, click_product, campaign
+        from bindings final
+        where partner_id = {partner_id:String} and origin = 'signup'
+            and started_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+            and started_at < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
+    ),
+    stage_events as (
+        select
+            license_id,
+            countIf(kind = 'qualified') > 0 as is_qualified,
+            countIf(kind = 'card_added') > 0 as has_card,
+            maxIf(occurred_at, kind = 'expired') as expired_at,
+            argMaxIf(kind, (occurred_at, event_id), kind in ('blocked', 'unblocked')) = 'blocked' as is_blocked
+        from license_events
+        where license_id in (select license_id from licenses) and occurred_at <= now_at
+        group by license_id
+    ),
+    money as (
+        select
+            license_id,
+            count() as payment_count,
+            max(paid_at) as last_paid_at,
+            argMax(billing_cycle, (paid_at, payment_id)) as last_cycle
+        from payments
+        where license_id in (select license_id from licenses)
+        group by license_id
+    ),
+    earned as (
+        select license_id, sum(amount_cents) as earned_cents
+        from ledger
+        where partner_id = {partner_id:String} and tier = 1 and round <= published
+            and license_id in (select license_id from licenses)
+        group by license_id
+    ),
+    trials as (
+        select
+            license_id,
+            coalesce(
+                trial_days, nullIf(JSONExtractUInt(answered, 'deal', 'trial_days'), 0), {trial_days:UInt16}
+            ) as trial_length
+        from signups
+        where license_id in (select license_id from licenses)
+    ),
+    visits as (
+        select click_id, if(landing_query like '%utm_%', concat('?', landing_query), '') as url
+        from clicks
+        where partner_id = {partner_id:String}
+            and (clicked_at, click_id) in (select clicked_at, click_id from licenses)
+    )
+select
+    toString(licenses.product) as product,
+    toUnixTimestamp64Milli(licenses.started_at) as started_ms,
+    if(licenses.click_product = '', toString(licenses.product), toString(licenses.click_product)) as link_product,
+    licenses.campaign as campaign,
+    licenses.reason = 'self_referral' as is_self_referral,
+    stage_events.is_qualified as is_qualified,
+    stage_events.has_card as has_card,
+    stage_events.is_blocked as is_blocked,
+    money.payment_count > 0 as is_paid,
+    stage_events.expired_at > toDateTime64(0, 3, 'UTC') and stage_events.expired_at >= money.last_paid_at as is_expired,
+    toUnixTimestamp64Milli(
+        multiIf(
+            is_expired, stage_events.expired_at,
+            money.payment_count > 0 and money.last_cycle = 'annual', addYears(money.last_paid_at, 1),
+            money.payment_count > 0, addMonths(money.last_paid_at, 1),
+            addDays(licenses.started_at, trials.trial_length)
+        )
+    ) as end_ms,
+    earned.earned_cents as earned_cents,
+    decodeURLFormComponent(extractURLParameter(visits.url, 'utm_campaign')) as utm_campaign,
+    decodeURLFormComponent(extractURLParameter(visits.url, 'utm_medium')) as utm_medium,
+    decodeURLFormComponent(extractURLParameter(visits.url, 'utm_content')) as utm_content,
+    decodeURLFormComponent(extractURLParameter(visits.url, 'utm_term')) as utm_term
+from licenses
+left join stage_events on stage_events.license_id = licenses.license_id
+left join money on money.license_id = licenses.license_id
+left join earned on earned.license_id = licenses.license_id
+left join trials on trials.license_id = licenses.license_id
+left any join visits on visits.click_id = licenses.click_id
+order by licenses.started_at desc, licenses.license_id desc

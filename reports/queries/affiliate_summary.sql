@@ -1,0 +1,33 @@
+-- Purpose: how many of a partner's affiliate licenses are in trial, paid and expired now.
+-- Grain: one row.
+-- Parameters: partner_id, now_ms.
+with
+    licenses as (
+        select license_id from bindings final where partner_id = {partner_id:String} and origin = 'signup'
+    ),
+    expiries as (
+        select license_id, max(occurred_at) as expired_at
+        from license_events
+        where kind = 'expired' and license_id in (select license_id from licenses)
+            and occurred_at <= fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC')
+        group by license_id
+    ),
+    money as (
+        select license_id, count() as payment_count, max(paid_at) as last_paid_at
+        from payments
+        where license_id in (select license_id from licenses)
+        group by license_id
+    ),
+    stages as (
+        select
+            expiries.license_id != '' and expiries.expired_at >= money.last_paid_at as is_expired,
+            money.payment_count > 0 as is_paid
+        from licenses
+        left join expiries on expiries.license_id = licenses.license_id
+        left join money on money.license_id = licenses.license_id
+    )
+select
+    countIf(not is_expired and not is_paid) as trials,
+    countIf(not is_expired and is_paid) as paid,
+    countIf(is_expired) as expired
+from stages
