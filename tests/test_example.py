@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
+import playwright.sync_api as playwright
 import pytest
 import redis
+from playwright.sync_api import sync_playwright
 
 from loadtests import example_program
 from loadtests.example_history import history
@@ -100,6 +103,11 @@ def sites(run: Run) -> tuple[str, str]:
     return livechat, partners
 
 
+def tracker(run: Run) -> str:
+    """The tracker's address as browsers have it."""
+    return str(run.where()["tracker_url"]).replace("127.0.0.1", "localhost")
+
+
 def test_a_visitor_without_javascript_signs_up_pays_and_is_refunded(run: Run) -> None:
     livechat, _ = sites(run)
     partner_id = PARTNERS[0].partner_id
@@ -170,11 +178,92 @@ def test_the_sites_have_hosts_and_headers_of_their_own(run: Run) -> None:
     livechat, partners = sites(run)
     page = Browser(run).ask("GET", livechat)
     policy = page.headers["Content-Security-Policy"] or ""
-    assert f"script-src 'self' {run.where()['tracker_url'].replace('127.0.0.1', 'localhost')};" in policy
+    assert f"script-src 'self' {tracker(run)};" in policy
     assert "unsafe" not in policy
     assert Browser(run).ask("GET", f"{partners}nothing-here").status == 404
     assert run.get("sites", "/")[0] == 404
     assert livechat.encode() in run.get("sites", "/", Host="localhost")[2]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[playwright.Browser]:
+    """Chromium: the system's, else the one that playwright installed."""
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield opened
+        opened.close()
+
+
+def person(chromium: playwright.Browser, complaints: list[str]) -> playwright.Page:
+    """A fresh browser window; what it complains about on its console goes to `complaints`. Headless Chromium would be
+    taken for the program that it is."""
+    page = chromium.new_context(user_agent=BROWSER).new_page()
+    page.set_default_timeout(10_000)
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return page
+
+
+def test_partner_ids_travel_from_site_to_site_and_both_tiers_earn(run: Run, chromium: playwright.Browser) -> None:
+    """A's LiveChat link, a hyperlink to the partner site, and a join as B; then B's link, a signup and a payment."""
+    recruiter_id = PARTNERS[0].partner_id
+    complaints: list[str] = []
+    joining = person(chromium, complaints)
+    joining.goto(f"{tracker(run)}/a/{recruiter_id}")
+    assert urlsplit(joining.url).hostname == "livechat.localhost"
+    joining.get_by_role("link", name="Partners", exact=True).click()
+    joining.wait_for_url("http://partners.localhost:*/**")
+    joining.get_by_role("link", name="Become a partner", exact=True).first.click()
+    joining.get_by_label("Name").fill("Bea")
+    joining.get_by_label("E-mail").fill("bea@example.com")
+    joining.get_by_role("button", name="Join").click()
+    partner_id = joining.locator("#partner").inner_text()
+    link = joining.locator("[data-product=livechat][data-kind=short]").inner_text()
+    answered = json.loads(joining.get_by_label("The answer").inner_text())
+    assert (answered["recruiter_id"], answered["reason"]) == (recruiter_id, "last_touch")
+
+    buying = person(chromium, complaints)
+    buying.goto(link)
+    buying.get_by_role("link", name="Pricing").click()
+    buying.get_by_role("link", name="Try Team").click()
+    buying.get_by_label("Company").fill("Kite & Co")
+    buying.get_by_label("E-mail").fill("kite@example.com")
+    buying.get_by_role("button", name="Start the trial").click()
+    told = json.loads(buying.get_by_label("What was told").inner_text())
+    assert told["visitor_id"] and "lt" not in told, "linker.js filled the form in"
+    buying.get_by_role("button", name="Example: pay $29.00 now").click()
+    buying.get_by_role("cell", name="$29.00").wait_for()
+    until("all is attributed", SOON_SECONDS, lambda: run.pipeline()["attributed"])
+    lines = json.loads(run.get("app", f"/v2/admin/commissions?license_id={told['license_id']}")[2])["items"]
+    earned = {(line["partner_id"], line["tier"]): line["amount_cents"] for line in lines}
+    assert earned == {(partner_id, 1): 580, (recruiter_id, 2): 145}
+    assert complaints == []
+    joining.context.close()
+    buying.context.close()
+
+
+def test_the_site_that_asks_keeps_nothing_before_the_answer(run: Run, chromium: playwright.Browser) -> None:
+    livechat, _ = sites(run)
+    complaints: list[str] = []
+    page = person(chromium, complaints)
+    page.goto(f"{tracker(run)}/a/{PARTNERS[0].partner_id}?to=/eu/pricing/")
+
+    def kept() -> set[str]:
+        return {str(cookie.get("name")) for cookie in page.context.cookies(livechat)}
+
+    assert kept() == set()
+    page.get_by_role("button", name="Yes, keep it").click()
+    until("the referral is kept", SOON_SECONDS, lambda: {"lt_visitor", "lt_partner", "site_consent"} <= kept())
+    assert page.get_by_role("region", name="Cookies").is_hidden()
+    page.get_by_role("button", name="Cookie settings").click()
+    page.get_by_role("button", name="No", exact=True).click()
+    until("it is forgotten", SOON_SECONDS, lambda: kept() == {"site_consent"})
+    assert complaints == []
+    page.context.close()
 
 
 def test_the_example_agrees_with_itself_and_stops(run: Run) -> None:
