@@ -23,6 +23,7 @@ from tracker.tokens import Token
 
 ADMIN = ("admin",)
 MARKETING = ("admin", "marketing")
+FINANCE = ("admin", "finance")
 PARTNER = ("partner",)
 ANY_PAGE = sessions.PAGE_SCOPES
 MAX_FIELDS = 50

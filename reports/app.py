@@ -19,9 +19,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from attribution.warehouse import Warehouse
 from reports import health, sign_in
-from reports.access import ADMIN, ANY_PAGE, MARKETING, PARTNER, call, page
+from reports.access import ADMIN, ANY_PAGE, FINANCE, MARKETING, PARTNER, call, page
 from reports.admin import pages as admin
 from reports.calls import CALLS
+from reports.finance import pages as finance
 from reports.marketing import model_pages, whatif_page
 from reports.marketing import pages as marketing
 from reports.openapi import docs, openapi
@@ -70,7 +71,10 @@ ROUTES: list[BaseRoute] = [
     *partner_api_routes(),
     *(Route(f"/partner{path}", page(handler, PARTNER)) for path, handler in PARTNER_PAGES),
     *(Route(f"/admin/partners/{{partner_id}}{path}", page(handler, ADMIN)) for path, handler in PARTNER_PAGES),
-    *(Route(path, with_slash) for path in ("/partner", "/admin", "/marketing", "/admin/partners/{partner_id}")),
+    *(
+        Route(path, with_slash)
+        for path in ("/partner", "/admin", "/finance", "/marketing", "/admin/partners/{partner_id}")
+    ),
     Route("/admin/", page(admin.health, ADMIN)),
     Route("/admin/partners", page(admin.partners, ADMIN)),
     Route("/admin/licenses", page(admin.find_license, ADMIN)),
@@ -80,6 +84,10 @@ ROUTES: list[BaseRoute] = [
     Route("/admin/commissions/{entry_id}", page(admin.chain, ADMIN)),
     Route("/admin/tokens", page(admin.tokens, ADMIN)),
     Route("/admin/tokens", page(admin.change_tokens, ADMIN), methods=["POST"]),
+    Route("/finance/", page(finance.withdrawals, FINANCE)),
+    Route("/finance/withdrawals.csv", page(finance.withdrawals_csv, FINANCE)),
+    Route("/finance/withdrawals/{withdrawal_id:int}/{status}", page(finance.confirm, FINANCE)),
+    Route("/finance/withdrawals/{withdrawal_id:int}/{status}", page(finance.settle, FINANCE), methods=["POST"]),
     Route("/marketing/", page(marketing.funnel_page, MARKETING)),
     Route("/marketing/funnel", page(marketing.funnel_page, MARKETING)),
     Route("/marketing/funnel.csv", page(marketing.funnel_csv, MARKETING)),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from reports.room import Room
 from reports.withdrawal_records import Withdrawal, withdrawals_of
@@ -38,7 +39,24 @@ async def read_balance(room: Room, partner_id: str) -> Balance:
 
 async def balance_with(room: Room, partner_id: str, withdrawals: Iterable[Withdrawal]) -> Balance:
     """A partner's balance now, where all their withdrawals are `withdrawals`."""
-    rows = await room.rows("partner_balance", partner_id=partner_id, now_ms=room.now_ms())
+    return _balance(await _lines(room, [partner_id]), withdrawals)
+
+
+async def read_balances(room: Room, partner_ids: Iterable[str]) -> dict[str, Balance]:
+    """The balances of several partners now."""
+    wanted = sorted(set(partner_ids))
+    rows = await _lines(room, wanted) if wanted else []
+    return {
+        name: _balance([row for row in rows if row["partner_id"] == name], await withdrawals_of(room, name))
+        for name in wanted
+    }
+
+
+async def _lines(room: Room, partner_ids: Sequence[str]) -> list[dict[str, Any]]:
+    return await room.rows("partner_balance", partner_ids=partner_ids, now_ms=room.now_ms())
+
+
+def _balance(rows: Sequence[Mapping[str, Any]], withdrawals: Iterable[Withdrawal]) -> Balance:
     by_tier = {row["tier"]: row["commission_cents"] for row in rows}
     sums = {"pending": 0, "paid": 0, "rejected": 0}
     for one in withdrawals:

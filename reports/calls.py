@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from attribution.paths import MAX_TOUCHES
-from reports.access import ADMIN, MARKETING, PARTNER, Handler
+from reports.access import ADMIN, FINANCE, MARKETING, PARTNER, Handler
 from reports.admin import api as admin
 from reports.admin import maintenance
+from reports.finance import api as finance
 from reports.marketing import models, whatif
 from reports.marketing.funnel import GROUPINGS, funnel_call
 from reports.partner_app import api as partner
@@ -90,6 +91,19 @@ CHAIN = {
     "is_blocked": "whether the line is on hold",
     "steps": "list from the payment back to the recruiter; `step` is payment, license, signup, click, partner, join "
     "or recruiter",
+}
+
+WITHDRAWAL = {
+    "withdrawal_id": "number",
+    "partner_id": "text",
+    "requested_at": "time",
+    "settled_at": "time, or null while it waits",
+    "status": "pending, paid or rejected",
+    "amount_cents": "number",
+    "currency": "text",
+    "invoice_id": "text: year/month/Partner ID",
+    "paypal": "text: where the money goes, as it was when the partner asked",
+    "balance_cents": "number: the partner's balance now, with this request taken off unless it was rejected",
 }
 
 CALLS: tuple[Call, ...] = (
@@ -185,6 +199,25 @@ CALLS: tuple[Call, ...] = (
     Call(
         "GET", "/v2/admin/commissions/{entry_id}/chain", admin.commission_chain, ADMIN, "Admin",
         "Why a commission line is there, step by step.", answer=CHAIN,
+    ),
+    Call(
+        "GET", "/v2/admin/withdrawals", finance.list_withdrawals, FINANCE, "Finance",
+        "What partners asked to be paid, latest first.",
+        (Parameter("status", "In one state only", ("all", *finance.STATUSES)), PARTNER_ID,
+         Parameter("date_from", "Asked from here on, inclusive: a date or an RFC 3339 time"),
+         Parameter("date_to", "Asked before, exclusive; a bare date means the end of that day"),
+         CURSOR, limit(finance.MAX_ROWS), Parameter("format", "json or csv", ("json", "csv"))),
+        answer=WITHDRAWAL, is_list=True, has_csv=True,
+    ),
+    *(
+        Call(
+            "POST", f"/v2/admin/withdrawals/{{withdrawal_id:int}}/{status}", handler, FINANCE, "Finance",
+            f"{about} The same again changes nothing; 409 where it was settled the other way.", answer=WITHDRAWAL,
+        )
+        for status, handler, about in (
+            ("paid", finance.mark_paid, "Say that a withdrawal was paid."),
+            ("rejected", finance.mark_rejected, "Refuse a withdrawal; its amount goes back to the partner's balance."),
+        )
     ),
     Call(
         "POST", "/v2/admin/audit", maintenance.run_audit, ADMIN, "Admin",

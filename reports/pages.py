@@ -47,10 +47,12 @@ NAVIGATION: dict[str, tuple[tuple[str, str], ...]] = {
         ("/admin/commissions", "Commission lines"),
         ("/admin/links", "Link checker"),
         ("/admin/tokens", "Tokens"),
+        ("/finance/", "Withdrawals"),
         ("/marketing/funnel", "Funnel"),
         ("/marketing/models", "Models"),
         ("/marketing/whatif", "What if"),
     ),
+    "finance": (("/finance/", "Withdrawals"),),
     "marketing": (
         ("/marketing/funnel", "Funnel"),
         ("/marketing/models", "Models"),

@@ -25,7 +25,7 @@ LINK_SECONDS = 15 * 60
 MAX_COOKIE_LENGTH = 1000
 
 # Scopes that have pages to sign in to.
-PAGE_SCOPES = ("admin", "marketing", "partner")
+PAGE_SCOPES = ("admin", "marketing", "finance", "partner")
 
 
 def _link_key(key: str) -> str:

@@ -67,6 +67,14 @@ async def withdrawals_of(room: Room, partner_id: str) -> list[Withdrawal]:
     return records_in(known, numbers[::-1])
 
 
+async def find_withdrawal(room: Room, number: int) -> Withdrawal | None:
+    """A withdrawal by its number."""
+    known = Known()
+    await room.directory.require()
+    await room.directory.read(known, [record_key(number)])
+    return next(iter(records_in(known, [number])), None)
+
+
 async def every_withdrawal(room: Room, before: int, status: str, partner_id: str) -> AsyncIterator[Withdrawal]:
     """Withdrawals with numbers below `before`, latest first; of one status and partner where these are not empty."""
     await room.directory.require()

@@ -7,6 +7,7 @@ LasttouchError
     ├── Invalid        422 (or 400 in the Partner API): bad fields, each named
     ├── Conflict       409: the id or e-mail is taken by something else
     ├── Unauthorized   401
+    ├── Forbidden      403
     ├── NotFound       404
     └── TooMany        429, and when to try again (Retry-After)
 """
@@ -88,7 +89,7 @@ class NotFound(Problem):
 
 class Conflict(Problem):
     status = 409
-    title = "Already taken"
+    title = "Not possible as things stand"
 
 
 class TooLarge(Problem):

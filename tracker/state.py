@@ -47,6 +47,7 @@ async def change(directory: Directory, reads: Iterable[Key], decide: Decide[T]) 
     for _ in range(MAX_ATTEMPTS):
         known = Known()
         await directory.read(known, wanted)
+        await directory.require()
         answer, step = await decide(known)
         if step is None or (await directory.commit([step]))[0]:
             return answer

@@ -1,11 +1,11 @@
--- Purpose: a partner's commission by tier, and how much of it is blocked (R12).
--- Grain: one row per tier that has lines.
--- Parameters: partner_id, now_ms.
+-- Purpose: partners' commission by tier, and how much of it is blocked (R12).
+-- Grain: one row per partner and tier that has lines.
+-- Parameters: partner_ids, now_ms.
 with
     lines as (
-        select tier, license_id, amount_cents
+        select partner_id, tier, license_id, amount_cents
         from ledger
-        where partner_id = {partner_id:String} and round <= (select max(round) from rounds)
+        where partner_id in {partner_ids:Array(String)} and round <= (select max(round) from rounds)
     ),
     held as (
         select license_id
@@ -17,9 +17,10 @@ with
         having argMax(kind, (occurred_at, event_id)) = 'blocked'
     )
 select
+    partner_id,
     tier,
     sum(amount_cents) as commission_cents,
     sumIf(amount_cents, license_id in (select license_id from held)) as blocked_cents
 from lines
-group by tier
-order by tier
+group by partner_id, tier
+order by partner_id, tier

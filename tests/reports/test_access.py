@@ -14,10 +14,12 @@ from reports.app import ROUTES
 from reports.calls import CALLS
 from reports.sessions import SESSION_MS, Session, sign_session
 
-FILLED = {"partner_id": "P", "license_id": "L1", "entry_id": "none", "token_id": "999", "payment_id": "pay1"}
+FILLED = {"partner_id": "P", "license_id": "L1", "entry_id": "none", "token_id": "999", "payment_id": "pay1",
+          "withdrawal_id": "999", "status": "paid"}  # fmt: skip
 OPEN_PATHS = {"/", "/sign-in", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", ""} | {
     "/partner",
     "/admin",
+    "/finance",
     "/marketing",
     "/admin/partners/{partner_id}",  # these only add the last slash
 }
@@ -60,14 +62,15 @@ def test_pages(app: App, path: str) -> None:
         answer = app.get(path, cookie=cookie)
         assert answer.status == 401 and "Sign in" in answer.text, cookie
     assert app.get(path, token=ADMIN_TOKEN).status == 401, "tokens are for the API"
-    for who in ("P", "marketing", "admin"):
+    for who in ("P", "marketing", "finance", "admin"):
         answer = app.get(path, cookie=app.sign_in(app.tokens[who]))
         area = path.split("/")[1]
-        may = {"P": ("partner",), "marketing": ("marketing",), "admin": ("admin", "marketing")}[who]
+        areas = {"P": ("partner",), "admin": ("admin", "marketing", "finance")}
+        may = areas.get(who, (who,))
         if area not in may:
             assert answer.status == (404 if who == "P" else 403), who
         else:
-            names_nothing = "none" in path or "/qr." in path or path == "/admin/licenses"
+            names_nothing = "none" in path or "/999/" in path or "/qr." in path or path == "/admin/licenses"
             assert answer.status == (404 if names_nothing else 200), (who, answer.text)
 
 
