@@ -121,6 +121,10 @@ class Loader:
         self._publish()
         self._is_recovered = True
 
+    def forget(self) -> None:
+        """Somebody else may have loaded meanwhile: the next call learns anew how far the loads came."""
+        self._is_recovered = False
+
     def _settle(self) -> None:
         """Make the counters of accepted facts agree with what is loaded and what waits; see JournalStreams.settle."""
         for stream in self.streams.counters:

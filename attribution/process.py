@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from attribution.lease import Lease
 from attribution.rebuild import Progress, rebuild_derived, rebuild_redis
 from attribution.service import AttributionService
 from attribution.warehouse import Warehouse
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 STORES_WITHIN_SECONDS = 60.0
 REDIS_TIMEOUT_SECONDS = 10.0
 REBUILD_TIMEOUT_SECONDS = 60.0  # one answer of Redis during a rebuild
+
+WAITING = "another process attributes; this one takes over when it ends"
 
 Result = TypeVar("Result")
 
@@ -70,7 +73,8 @@ class RunningAttribution:
         self._settings = settings
         self._program = program
         self._warehouse = warehouse
-        self._service = AttributionService(settings, program, warehouse)
+        self._lease = Lease(settings)
+        self._service = AttributionService(settings, program, warehouse, self._lease)
         self._rebuilding = asyncio.Lock()
 
     @property
@@ -79,33 +83,46 @@ class RunningAttribution:
         return self._service.is_ready
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether another process is at work on this program, so that this one may not be."""
+        return not self._lease.is_held and self._lease.holder is not None
+
+    @property
     def last_error(self) -> str | None:
         """Why loading or attribution fails at the moment; None when both work."""
+        if self.is_waiting:
+            return f"{self._lease.holder} is at work on this program"
         return self._service.last_error
 
-    async def start(self) -> None:
-        await asyncio.to_thread(self._service.start)
+    def start(self) -> None:
+        """Returns at once."""
+        self._lease.start()
+        self._service.start()
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Finish what was begun. What waits stays in the journal."""
-        await asyncio.to_thread(self._service.stop)
+        self._service.stop()
+        self._lease.release()
 
     async def rebuild(self) -> list[str]:
         """Rebuild Redis and the derived tables while loading and rounds stand still; one line per finished step.
 
-        Raises Conflict while another rebuild is under way, and Unavailable when a store does not answer.
+        Raises Conflict while another rebuild is under way or another process is at work, and Unavailable when a store
+        does not answer.
         """
         if self._rebuilding.locked():
             raise Conflict("a rebuild is under way already")
+        if not self._lease.is_held:
+            raise Conflict("another process is at work on this program")
         async with self._rebuilding:
-            await self.stop()
+            await asyncio.to_thread(self._service.stop)
             steps: list[str] = []
             try:
                 work = partial(rebuild_everything, self._settings, self._program, self._warehouse, steps.append)
                 await asyncio.to_thread(work)
             finally:
-                self._service = AttributionService(self._settings, self._program, self._warehouse)
-                await self.start()
+                self._service = AttributionService(self._settings, self._program, self._warehouse, self._lease)
+                self._service.start()
             return steps
 
 
@@ -124,11 +141,11 @@ def rebuild_everything(settings: Settings, program: Program, warehouse: Warehous
 async def run_attribution(settings: Settings, program: Program, stores: Stores) -> AsyncIterator[RunningAttribution]:
     """Attribution at work, for the length of the context."""
     attribution = RunningAttribution(settings, program, stores.warehouse)
-    await attribution.start()
+    attribution.start()
     try:
         yield attribution
     finally:
-        await attribution.stop()
+        await asyncio.to_thread(attribution.stop)
 
 
 def attribution_app(settings: Settings) -> LateApp:
@@ -143,14 +160,20 @@ def attribution_app(settings: Settings) -> LateApp:
     return LateApp(opened)
 
 
+def readiness(attribution: RunningAttribution) -> JSONResponse:
+    """`GET /health/ready` of attribution alone."""
+    if attribution.is_ready:
+        return JSONResponse({"status": "ready"})
+    waiting = {"waiting": WAITING} if attribution.is_waiting else {}
+    return JSONResponse({"status": "not ready", "missing": ["attribution"], **waiting}, 503, {"Retry-After": "1"})
+
+
 def _health_app(attribution: RunningAttribution) -> Starlette:
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "live"})
 
     async def ready(_: Request) -> Response:
-        if attribution.is_ready:
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "not ready", "missing": ["attribution"]}, 503, {"Retry-After": "1"})
+        return readiness(attribution)
 
     return Starlette(routes=[Route("/health/live", live), Route("/health/ready", ready)])
 

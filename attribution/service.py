@@ -1,7 +1,7 @@
 """The attribution service: a thread that loads the journal, runs rounds, and publishes how far both have come.
 
 It outlives its stores: a step that fails is logged in one line and tried again, later and later. Loads go on while
-rounds fail, and the other way round.
+rounds fail, and the other way round. While another process holds the lease (lease.py) it does nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from attribution.journal_streams import entry_order, is_out_of_memory
+from attribution.lease import Lease
 from attribution.ledger import News, Round, run_round
 from attribution.loader import Load, Loader
 from attribution.rebuild import is_directory_lost, mark_complete, rebuild_redis
@@ -75,10 +76,15 @@ class Retries:
 
 
 class AttributionService:
-    """Loader and rounds of one program. One process at a time may run it."""
+    """Loader and rounds of one program, at work while this process holds the lease."""
 
     def __init__(
-        self, settings: Settings, program: Program, warehouse: Warehouse, now_ms: Callable[[], int] = _clock_ms
+        self,
+        settings: Settings,
+        program: Program,
+        warehouse: Warehouse,
+        lease: Lease,
+        now_ms: Callable[[], int] = _clock_ms,
     ) -> None:
         """`warehouse` is migrated. Nothing is connected or started yet."""
         self._redis = redis.Redis.from_url(
@@ -86,6 +92,7 @@ class AttributionService:
         )
         self._program = program
         self._warehouse = warehouse
+        self._lease = lease
         self._now_ms = now_ms
         self._loader = Loader(self._redis, warehouse, program, now_ms)
         self._loading = Retries("loading")
@@ -113,9 +120,9 @@ class AttributionService:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the service runs, has its stores, and loads without failing."""
+        """Whether the service runs, has its stores and the lease, and loads without failing."""
         is_running = self._thread is not None and self._thread.is_alive()
-        return is_running and self.is_prepared and self._loading.failures == 0
+        return is_running and self.is_prepared and self._lease.is_held and self._loading.failures == 0
 
     @property
     def last_error(self) -> str | None:
@@ -149,6 +156,9 @@ class AttributionService:
         while not self._stopping.is_set():
             with self._passes:
                 self._begun_passes += 1
+            if not self._lease.is_held:
+                self._stand_by()
+                continue
             began = time.monotonic()
             loaded = self._try(self._loading, self._load) if self._loading.is_due else None
             attributed = self._try(self._attributing, self._attribute) if self._attributing.is_due else None
@@ -161,6 +171,12 @@ class AttributionService:
             is_behind = loaded is True and self.last_load is not None and self.last_load.has_more
             pause = 0.0 if is_behind else LOAD_SECONDS if loaded else POLL_SECONDS
             self._stopping.wait(max(0.0, began + pause - time.monotonic()))
+
+    def _stand_by(self) -> None:
+        """It is another process's turn, or Redis does not say whose. When it is this one's, all is looked at anew."""
+        self._loader.forget()
+        self._news, self._covered_load = None, -1
+        self._stopping.wait(POLL_SECONDS)
 
     def _try(self, retries: Retries, step: Callable[[], bool]) -> bool | None:
         """A step's answer, whether it did anything; None when it failed."""
@@ -188,7 +204,7 @@ class AttributionService:
             self.facts_per_second = facts / max(time.monotonic() - began, 1e-6)
             oldest = min((entry_order(span.first_id)[0] for span in load.spans), default=self._now_ms())
             self.lag_ms = max(0, self._now_ms() - oldest)
-            if not load.has_more or self._stopping.is_set():
+            if not load.has_more or self._stopping.is_set() or not self._lease.is_held:
                 break
         return True
 
@@ -224,7 +240,7 @@ class AttributionService:
     def _attribute(self) -> bool:
         """Bring the results up to the newest load, by a round unless its facts change none of them."""
         newest, covers = self._loader.finished_load, self._loader.total
-        if not self.is_prepared or newest == self._covered_load:
+        if not self.is_prepared or not self._lease.is_held or newest == self._covered_load:
             return False
         news, self._news = self._news, None  # they come back when nothing fails
         if news is None or news.through_load != newest:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from attribution.process import WAITING
 from reports.room import Room, room_of
 from tracker.errors import Unavailable
 from tracker.pipeline import Pipeline, read_pipeline
@@ -32,7 +33,9 @@ async def ready(request: Request) -> Response:
         stores["attribution"] = room.attribution.is_ready
     missing = [name for name, is_there in stores.items() if not is_there]
     if missing:
-        return JSONResponse({"status": "not ready", "missing": missing}, 503, {"Retry-After": "1"})
+        waits = room.attribution is not None and room.attribution.is_waiting
+        waiting = {"waiting": WAITING} if waits else {}
+        return JSONResponse({"status": "not ready", "missing": missing, **waiting}, 503, {"Retry-After": "1"})
     return JSONResponse({"status": "ready"})
 
 

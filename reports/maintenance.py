@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from attribution.client_stores import ClientStores
+from attribution.lease import Lease
 from attribution.process import rebuild_everything
 from attribution.quarantine import Quarantine
 from attribution.warehouse import Warehouse
@@ -41,7 +42,9 @@ def rebuild_command(settings: Settings) -> int:
     program = load_program(settings.program_path)
     with own_warehouse(settings) as warehouse, ExitStack() as stack:
         redis_url = settings.redis_url or stack.enter_context(redis_server.running(settings))
-        rebuild_everything(replace(settings, redis_url=redis_url), program, warehouse, print)
+        settings = replace(settings, redis_url=redis_url)
+        stack.enter_context(Lease(settings).held())
+        rebuild_everything(settings, program, warehouse, print)
     return 0
 
 

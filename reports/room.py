@@ -33,6 +33,10 @@ class AttributionState(Protocol):
         """Whether loader and rounds are at work."""
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether another process is at work on this program, so that this one may not be."""
+
+    @property
     def last_error(self) -> str | None:
         """Why loading or attribution fails at the moment; None when both work."""
 

@@ -153,6 +153,9 @@ PROGRESS = "{dir}:progress"
 """Hash that attribution writes: `stored`, `duplicates`, `quarantined` (sums over all time) and `attributed`:
 how many accepted facts are in the ledger's and reports' results."""
 
+ATTRIBUTION = "{dir}:attribution"
+"""String: who loads and attributes; it goes by itself when it is not renewed (attribution/lease.py)."""
+
 
 def seen(kind: str) -> str:
     """Hash: id of a fact → digest of its body and the first answer, `digest answer`. Signups and solution

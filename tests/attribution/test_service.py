@@ -16,6 +16,7 @@ from attribution import service as service_module
 from attribution.audit import audit
 from attribution.client_stores import ClientStores
 from attribution.journal_streams import JournalStreams
+from attribution.lease import Lease
 from attribution.quarantine import Quarantine
 from attribution.service import AttributionService
 from attribution.warehouse import Warehouse, WarehouseUnavailable
@@ -50,9 +51,12 @@ def start(empty_redis_url: str, warehouse: Warehouse, tmp_path: Path) -> Iterato
 
 def starting(redis_url: str, warehouse: Warehouse, folder: Path) -> Iterator[Start]:
     started: list[AttributionService] = []
+    settings = Settings(data=folder, redis_url=redis_url)  # with an embedded ClickHouse: all starts are one process's
+    lease = Lease(settings)
+    lease.start()
 
     def start() -> AttributionService:
-        service = AttributionService(Settings(data=folder, redis_url=redis_url), PROGRAM, warehouse)
+        service = AttributionService(settings, PROGRAM, warehouse, lease)
         started.append(service)
         service.start()
         return service
@@ -60,6 +64,7 @@ def starting(redis_url: str, warehouse: Warehouse, folder: Path) -> Iterator[Sta
     yield start
     for service in started:
         service.stop()
+    lease.release()
 
 
 def until(holds: Callable[[], bool], what: str) -> None:

@@ -1,0 +1,136 @@
+"""One process at a time loads and attributes, whichever end the other one takes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from attribution import lease as lease_module
+from attribution.audit import audit
+from attribution.lease import Lease
+from attribution.loader import Loader
+from attribution.process import WAITING, RunningAttribution, readiness
+from attribution.warehouse import Warehouse
+from tests.attribution.fact_writer import paid
+from tests.attribution.journaling import journal, pipeline
+from tests.attribution.test_service import PROGRAM, SALE, attributed, client, earned, until
+from tracker import redis_keys
+from tracker.errors import Conflict
+from tracker.settings import Settings
+
+__all__ = ["client"]
+
+Begin = Callable[[], RunningAttribution]
+
+
+@pytest.fixture
+def settings(empty_redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A program whose ClickHouse is a server, so that each start is a process of its own."""
+    monkeypatch.setattr(lease_module, "RENEW_SECONDS", 0.1)
+    return Settings(data=tmp_path, redis_url=empty_redis_url, clickhouse_url="http://clickhouse.example:8123")
+
+
+@pytest.fixture
+def begin(settings: Settings, warehouse: Warehouse) -> Iterator[Begin]:
+    """Attribution at work like in a process of its own; whatever was begun is stopped."""
+    begun: list[RunningAttribution] = []
+
+    def begin() -> RunningAttribution:
+        attribution = RunningAttribution(settings, PROGRAM, warehouse)
+        begun.append(attribution)
+        attribution.start()
+        return attribution
+
+    yield begin
+    for attribution in begun:
+        attribution.stop()
+
+
+def test_the_second_waits_and_says_so(
+    client: redis.Redis, warehouse: Warehouse, begin: Begin, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    first = begin()
+    until(lambda: first.is_ready, "the first is at work")
+    second = begin()
+    until(lambda: second.is_waiting, "the second knows of the first")
+    journal(client, *SALE)
+    until(lambda: attributed(client) == 4, "the first attributes")
+    assert not second.is_ready and "is at work on this program" in (second.last_error or "")
+    said = json.loads(bytes(readiness(second).body))
+    assert said == {"status": "not ready", "missing": ["attribution"], "waiting": WAITING}
+    assert readiness(second).status_code == 503
+    assert any(record.getMessage().startswith("attribution waits: ") for record in caplog.records)
+
+    first.stop()
+    journal(client, paid("p2", "l1", 1000, 5))
+    until(lambda: second.is_ready and attributed(client) == 5, "the second takes over")
+    assert not second.is_waiting and second.last_error is None
+    assert readiness(second).status_code == 200
+    assert earned(warehouse) == 780
+    assert audit(warehouse, PROGRAM).is_clean
+
+
+def test_a_dead_holder_is_followed_when_its_lease_has_run_out(
+    client: redis.Redis, warehouse: Warehouse, begin: Begin
+) -> None:
+    client.set(redis_keys.ATTRIBUTION, "a dead process", px=1_000)
+    attribution = begin()
+    until(lambda: attribution.is_waiting, "it waits")
+    journal(client, *SALE)
+    until(lambda: attributed(client) == 4, "it takes over")
+    assert earned(warehouse) == 580
+
+
+def test_who_has_lost_the_lease_stops_and_learns_what_the_other_did(
+    client: redis.Redis, warehouse: Warehouse, begin: Begin
+) -> None:
+    attribution = begin()
+    journal(client, *SALE)
+    until(lambda: attributed(client) == 4, "the sale")
+    client.set(redis_keys.ATTRIBUTION, "another process")  # as after a pause of this one
+    until(lambda: attribution.is_waiting, "it notices")
+    journal(client, paid("p2", "l1", 1000, 5))
+    other = Loader(client, warehouse, PROGRAM, lambda: 0)
+    assert other.load_once() is not None
+    journal(client, paid("p3", "l1", 500, 6))
+    assert pipeline(client)["pending"] == 1
+    client.delete(redis_keys.ATTRIBUTION)
+    until(lambda: attributed(client) == 6, "it goes on where the other ended")
+    assert earned(warehouse) == 880
+    assert pipeline(client) == {"accepted": 6, "stored": 6, "duplicates": 0, "quarantined": 0, "pending": 0}
+
+
+def test_who_opens_the_data_folder_again_waits_for_nobody(empty_redis_url: str, tmp_path: Path) -> None:
+    """An embedded ClickHouse has one process only: the holder of before is dead."""
+    settings = Settings(data=tmp_path, redis_url=empty_redis_url)
+    killed, again = Lease(settings), Lease(settings)
+    killed.start()
+    until(lambda: killed.is_held, "the first holds it")
+    with again.held():
+        assert again.is_held
+    killed.release()
+
+
+def test_nobody_rebuilds_beside_a_process_at_work(settings: Settings, client: redis.Redis) -> None:
+    refused = pytest.raises(Conflict, match="is at work on this program")
+    with Lease(settings).held(), refused, Lease(settings).held():
+        raise AssertionError("two hold it")
+    with Lease(settings).held():
+        assert client.pttl(redis_keys.ATTRIBUTION) > 0
+    assert not client.exists(redis_keys.ATTRIBUTION)
+
+
+def test_a_redis_without_memory_does_not_hold_it_up(settings: Settings, client: redis.Redis) -> None:
+    lease = Lease(settings)
+    client.config_set("maxmemory", "1")
+    try:
+        with lease.held():
+            assert lease.is_held
+    finally:
+        client.config_set("maxmemory", "0")
