@@ -155,12 +155,19 @@ def _bench_report(options: Options) -> dict[str, Any]:
     return bench_report(size, options.seconds or 30.0, options.connections or 50)
 
 
+def _bench_day(options: Options) -> dict[str, Any]:
+    from loadtests.bench_day import bench_day
+
+    return bench_day(options.rounds or 8640)
+
+
 BENCHES: dict[str, Callable[[Options], dict[str, Any]]] = {
     "redirect": _bench_redirect,
     "load": _bench_load,
     "kill": _bench_kill,
     "rebuild": _bench_rebuild,
     "report": _bench_report,
+    "day": _bench_day,
 }
 
 
@@ -259,10 +266,13 @@ WHAT = Flag(
         "choices": list(BENCHES),
         "help": "`redirect`: a durable click beside an empty answer; `load`: from the journal to the app's reports; "
         "`kill`: traffic while processes are killed; `rebuild`: attribution beside the bare SQL that counts; "
-        "`report`: partners who ask for their reports",
+        "`report`: partners who ask for their reports; `day`: ClickHouse's tables after many small loads",
     },
 )
-ROUNDS = Flag("--rounds", {"metavar": "N", "type": int, "help": "rounds (default: redirect 5, load 3, kill 200)"})
+ROUNDS = Flag(
+    "--rounds",
+    {"metavar": "N", "type": int, "help": "rounds (default: redirect 5, load 3, kill 200; day: loads, 8640)"},
+)
 SECONDS = Flag(
     "--seconds", {"metavar": "S", "type": float, "help": "of load (default: redirect 4, load 20, kill 3 a round)"}
 )
