@@ -13,6 +13,7 @@ from tracker.client_address import COUNTRY_HEADERS
 from tracker.countries import BUNDLED, OFF, open_countries
 from tracker.errors import SettingError
 from tracker.journal_bound import DEFAULT_BOUND, LEAST_CLICKS, JournalBound
+from tracker.sending import MailServer, read_mail_from, read_mail_server, read_provisioning
 from tracker.spool import SPOOL_BYTES
 
 # Every environment variable that Lasttouch reads, and what it is for. `lasttouch --help` and
@@ -30,6 +31,10 @@ VARIABLES: dict[str, str] = {
     "LASTTOUCH_COUNTRIES": "where countries come from: bundled (default), off, or the path of an MMDB file",
     "LASTTOUCH_JOURNAL_CLICKS": "how many clicks may wait in Redis for ClickHouse (default 5000000)",
     "LASTTOUCH_SPOOL_MEGABYTES": "how much disk clicks may take that Redis does not (default 1024)",
+    "LASTTOUCH_PROVISIONING_URL": "https:// URL of LiveChat's own system, which webhooks tell what to create or change",
+    "LASTTOUCH_PROVISIONING_SECRET": "whsec_… that webhooks are signed with; several during a change, blank between them",
+    "LASTTOUCH_SMTP_URL": "smtp:// or smtps:// URL of the mail server; e-mails stay in the outbox folder without it",
+    "LASTTOUCH_MAIL_FROM": "address that e-mails come from, such as Partners <partners@example.com>",
 }
 
 
@@ -53,6 +58,10 @@ class Settings:
     countries: str = BUNDLED
     journal_bound: JournalBound = DEFAULT_BOUND
     spool_bytes: int = SPOOL_BYTES
+    provisioning_url: str | None = None
+    provisioning_secrets: tuple[bytes, ...] = ()
+    mail_server: MailServer | None = None
+    mail_from: str = "Lasttouch <no-reply@localhost>"
 
     @property
     def redis_socket(self) -> Path:
@@ -63,6 +72,11 @@ class Settings:
     def spool(self) -> Path:
         """Where clicks wait on disk while Redis is down."""
         return self.data / "spool"
+
+    @property
+    def outbox(self) -> Path:
+        """Where e-mails lie that no mail server is there for."""
+        return self.data / "outbox"
 
     @property
     def directory_snapshot(self) -> Path:
@@ -92,6 +106,8 @@ def read_settings(environ: Mapping[str, str] | None = None, data: str | None = N
         if name.startswith("LASTTOUCH_") and name not in VARIABLES:
             raise SettingError(f"{name} is not a setting; known are {', '.join(VARIABLES)}")
     program = environ.get("LASTTOUCH_PROGRAM")
+    provisioning_url, provisioning_secrets = read_provisioning(environ)
+    mail_server = read_mail_server(environ)
     return Settings(
         data=Path(data or environ.get("LASTTOUCH_DATA") or "data").expanduser().resolve(),
         redis_url=_url(environ, "LASTTOUCH_REDIS_URL", ("redis", "rediss", "unix")),
@@ -105,6 +121,10 @@ def read_settings(environ: Mapping[str, str] | None = None, data: str | None = N
         countries=_countries(environ),
         journal_bound=JournalBound(_whole(environ, "LASTTOUCH_JOURNAL_CLICKS", LEAST_CLICKS, DEFAULT_BOUND.clicks)),
         spool_bytes=_whole(environ, "LASTTOUCH_SPOOL_MEGABYTES", 1, SPOOL_BYTES // MEGABYTE) * MEGABYTE,
+        provisioning_url=provisioning_url,
+        provisioning_secrets=provisioning_secrets,
+        mail_server=mail_server,
+        mail_from=read_mail_from(environ, mail_server),
     )
 
 
