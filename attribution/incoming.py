@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from attribution.journal_lines import are_clicks, check_click, directory_entry, fact_type, named_client
+from attribution.journal_lines import CLIENT_TABLES, are_clicks, check_click, client_record, directory_entry, fact_type
 from attribution.journal_streams import Entry, entry_order
 from tracker import redis_keys
 
@@ -55,10 +55,10 @@ class Incoming:
     """Type of fact → its rows."""
     entries: list[tuple[str, str, str, int]] = field(default_factory=list)
     """Directory changes: kind, key, value, written_at."""
-    clients: defaultdict[str, dict[str, tuple[str, str, str, str, int]]] = field(
+    clients: defaultdict[tuple[str, str], dict[tuple[str, ...], tuple[str | int, ...]]] = field(
         default_factory=lambda: defaultdict(dict)
     )
-    """Stream → license id → license_id, email, name, company, version; the newest of each license."""
+    """Stream and type of clients' records → whose it is → the columns of its table, and its version; the newest."""
     refused: list[Refused] = field(default_factory=list)
     received: Counter[str] = field(default_factory=Counter)
     """Stream → facts, as the entries count them."""
@@ -171,7 +171,7 @@ def _read_directory_entry(piece: Piece, incoming: Incoming) -> None:
 
 
 def _read_client(piece: Piece, incoming: Incoming) -> None:
-    license_id, email, name, company = named_client(piece.data, piece.entry.stream)
+    kind, row = client_record(piece.data, piece.entry.stream)
     milliseconds, sequence = entry_order(piece.entry.entry_id)
     version = (milliseconds << 20) + min(sequence, 2**20 - 1)
-    incoming.clients[piece.entry.stream][license_id] = (license_id, email, name, company, version)
+    incoming.clients[piece.entry.stream, kind][row[: CLIENT_TABLES[kind].key_columns]] = (*row, version)

@@ -45,6 +45,28 @@ FACT_TABLES: Mapping[str, FactTable] = {
 """Type of a fact → its table. Clicks are not here: they come as TabSeparated."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClientTable:
+    """Where clients' records of one type are stored. The first `key_columns` of `columns` say whose each is."""
+
+    table: str
+    columns: tuple[str, ...]
+    key_columns: int = 1
+
+
+def _client_table(record: Any, table: str, key_columns: int = 1) -> ClientTable:
+    columns = tuple(item.name for item in fields(record) if item.name != "data_center")
+    return ClientTable(table, columns, key_columns)
+
+
+CLIENT_TABLES: Mapping[str, ClientTable] = {
+    "client": _client_table(events.ClientNamed, "clients"),
+    "organization": _client_table(events.OrganizationNamed, "organizations"),
+    "operator": _client_table(events.OperatorInvited, "operators", 2),
+}
+"""Type of a client's record → its table in a data center's store."""
+
+
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ONE_CLICK = re.compile(rf"{_UUID}\t[0-9]{{13}}\t(?:{_UUID}|\\N)\t[^\n]*".encode())
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", re.ASCII)
@@ -97,15 +119,19 @@ def directory_entry(line: bytes) -> tuple[str, str, str, int]:
     return kind, key, value, at
 
 
-def named_client(line: bytes, stream: str) -> tuple[str, str, str, str]:
-    """License id, e-mail, name and company of a client whose data belong where `stream` leads."""
+def client_record(line: bytes, stream: str) -> tuple[str, tuple[str, ...]]:
+    """The type of a client's record whose data belong where `stream` leads, and its row: the columns of its table."""
     document = _json_object(line)
-    license_id, email, name, company = (document.get(item, "") for item in ("license_id", "email", "name", "company"))
-    if not all(isinstance(text, str) for text in (license_id, email, name, company)) or not license_id:
-        raise ValueError("a client has the texts license_id, email, name and company")
+    kind = document.get("type")
+    table = CLIENT_TABLES.get(kind) if isinstance(kind, str) else None
+    if table is None:
+        raise ValueError(f"unknown type of client's record: {kind!r:.80}")
+    row = tuple(document.get(column, "") for column in table.columns)
+    if not all(isinstance(text, str) for text in row) or not all(row[: table.key_columns]):
+        raise ValueError(f"a {kind} has the texts {', '.join(table.columns)}")
     if redis_keys.client_journal(str(document.get("data_center"))) != stream:
         raise ValueError("the client's data center is not this stream's")
-    return license_id, email, name, company
+    return str(kind), row
 
 
 def _check_value(name: str, kind: str, value: object) -> None:

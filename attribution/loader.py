@@ -17,7 +17,7 @@ import redis
 
 from attribution.client_stores import ClientStores
 from attribution.incoming import Incoming, read_entries
-from attribution.journal_lines import FACT_TABLES
+from attribution.journal_lines import CLIENT_TABLES, FACT_TABLES
 from attribution.journal_streams import Entry, JournalStreams, Span, is_out_of_memory
 from attribution.loads import Counts, begin_load, finish_load, read_loads
 from attribution.quarantine import Quarantine
@@ -190,13 +190,13 @@ class Loader:
         return stored, by_type
 
     def _store_uncounted(self, incoming: Incoming) -> None:
-        """Directory changes and clients' names: the newest of a key counts, so that repeating them changes nothing."""
+        """Directory changes and clients' records: the newest of a key counts; repeating them changes nothing."""
         rows = [[*entry, self._newest] for entry in incoming.entries]
         self._warehouse.insert("directory_entries", ["kind", "key", "value", "written_at", "load_id"], rows)
-        for stream, clients in incoming.clients.items():
-            columns = ["license_id", "email", "name", "company", "version", "load_id"]
+        for (stream, kind), clients in incoming.clients.items():
+            table = CLIENT_TABLES[kind]
             named = [[*client, self._newest] for client in clients.values()]
-            self._stores.of_stream(stream).insert("clients", columns, named)
+            self._stores.of_stream(stream).insert(table.table, [*table.columns, "version", "load_id"], named)
 
     def _finish(self, spans: Sequence[Span], counts: Counts) -> None:
         sums = Counts()

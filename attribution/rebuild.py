@@ -58,6 +58,7 @@ def rebuild_redis(
         ("tokens", directory.tokens),
         *((f"{kind} entries", partial(directory.state, kind)) for kind in redis_keys.KEPT if kind != "token"),
         ("licenses", directory.licenses),
+        ("transfers of licenses", directory.transfers),
         ("payments", directory.money),
         *((f"{kind} ids", _seen_step(directory, kind, table, column)) for kind, table, column in SEEN),
         ("visitors' touches", lambda: rebuild_touches(client, warehouse, program.window_ms, now_ms)),

@@ -15,6 +15,7 @@ import redis
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
 from tracker import redis_keys
+from tracker.solutions import KNOWN, SolutionLicense, client_license
 from tracker.tokens import token_lists
 
 PAGE_ROWS = 5_000
@@ -120,12 +121,46 @@ class DirectoryRebuild:
             answers = {row["id"]: json.loads(row["answered"]) for row in page}
             partners = {name: answer.get("attribution", {}).get("partner_id") for name, answer in answers.items()}
             seen = [(row["id"], _first_answer(row["digest"], answers[row["id"]])) for row in page]
+            self._add_client_licenses(page)
             added += self._add_licenses(page, partners, seen)
         for page in self._pages("rebuild_solution_licenses"):
             partners = {row["id"]: row["partner_id"] for row in page}
             seen = [(row["id"], _first_answer(row["digest"], {"license_id": row["id"]})) for row in page]
+            self._add_client_licenses(page)
+            self._add_solutions(page)
             added += self._add_licenses(page, partners, seen)
         return added
+
+    def transfers(self) -> int:
+        """When licenses were moved to their clients (R13)."""
+        added = 0
+        for page in self._pages("rebuild_transfers"):
+            added += len(self._add(redis_keys.TRANSFERS, [(row["id"], str(row["transferred_at"])) for row in page]))
+        return added
+
+    def _add_client_licenses(self, page: Sequence[Mapping[str, Any]]) -> None:
+        """Which e-mails have a license for which product."""
+        keys = {client_license(row["product"], row["client_email_hash"]) for row in page if row["client_email_hash"]}
+        self._add(redis_keys.CLIENT_LICENSES, [(name, KNOWN) for _, name in sorted(keys)])
+
+    def _add_solutions(self, page: Sequence[Mapping[str, Any]]) -> None:
+        """The state of solution licenses as far as facts tell it, where no entry did, and whose each is."""
+        licenses = [
+            SolutionLicense(
+                license_id=row["id"],
+                partner_id=row["partner_id"],
+                product=row["product"],
+                data_center=row["data_center"],
+                payment_origin=row["payment_origin"],
+                created_at=row["created_at"],
+                email_hash=row["client_email_hash"],
+            )
+            for row in page
+        ]
+        self._add(redis_keys.SOLUTION_LICENSES, [(one.license_id, one.text()) for one in licenses])
+        for partner_id in sorted({one.partner_id for one in licenses}):
+            own = [(one.license_id, str(one.created_at)) for one in licenses if one.partner_id == partner_id]
+            self._add(redis_keys.solutions_of(partner_id), own)
 
     def _add_licenses(
         self, page: Sequence[Mapping[str, Any]], partners: Mapping[str, str | None], seen: Sequence[tuple[str, str]]

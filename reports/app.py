@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from attribution.client_stores import ClientStores
 from attribution.warehouse import Warehouse
 from reports import health, sign_in
 from reports.access import ADMIN, ANY_PAGE, FINANCE, MARKETING, PARTNER, call, page
@@ -138,8 +139,9 @@ def create_app(
     limiters = (anyio.CapacityLimiter(MAX_QUERIES_AT_ONCE), anyio.CapacityLimiter(1))
     # The app changes nothing of a directory that Redis has lost and attribution is putting back.
     directory = Directory(redis, settings.journal_bound, was_complete=lambda: True)
+    stores = ClientStores(warehouse, program.data_centers)
     app.state.room = Room(
-        settings, program, redis, warehouse, tokens, directory, secret, attribution, now_ms, *limiters
+        settings, program, redis, warehouse, tokens, directory, stores, secret, attribution, now_ms, *limiters
     )
     app.state.request_counts = Counter[str]()
     app.state.request_seconds = 0.0

@@ -13,6 +13,8 @@ import anyio.to_thread
 from redis.asyncio import Redis
 from starlette.requests import Request
 
+from attribution.client_records import ClientRecords
+from attribution.client_stores import ClientStores
 from attribution.warehouse import Warehouse, load_queries
 from tracker.directory import Directory
 from tracker.program import Program
@@ -54,11 +56,17 @@ class Room:
     warehouse: Warehouse
     tokens: Tokens
     directory: Directory
+    client_stores: ClientStores
     secret: bytes
     attribution: AttributionState | None
     now_ms: Callable[[], int]
     queries_at_once: anyio.CapacityLimiter
     heavy_at_once: anyio.CapacityLimiter
+
+    @property
+    def client_records(self) -> ClientRecords:
+        """Clients' names and e-mails (R20)."""
+        return ClientRecords(self.redis, self.client_stores, self.in_thread)
 
     async def rows(self, query: str, **params: Any) -> list[dict[str, Any]]:
         """Rows of a named query of reports/queries. The engine blocks, so it runs in a thread."""

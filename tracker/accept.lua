@@ -2,16 +2,20 @@
 -- refused where more facts would wait than may (journal_bound.py), and where Redis has lost the directory that they were
 -- decided on.
 --
--- KEYS: fact journal, fact counts, changes stream, the mark of a complete directory. All other keys come in the steps
--- and share their slot.
+-- KEYS: fact journal, fact counts, changes stream, the mark of a complete directory; where clients' records wait, what is
+-- to be delivered, the same by time, and what was delivered (redis_keys.py). All other keys come in the steps and share
+-- their slot.
 -- ARGV[1]: JSON list of steps:
 --   {"expect": [[hash, field, value or false], …],   the step is taken only if all of these still hold
 --    "write":  [[hash, field, value or false], …],   false removes the field
 --    "row":    the fact as a JSON line, or false,
 --    "entries": [[kind, field, value or ""], …],     what else ClickHouse is to keep of the directory
 --    "changes": [[kind, key], …],                    told to every process
---    "client": [stream, JSON line] or false}
+--    "client": [stream, JSON lines] or false,
+--    "records": [key, …],                            what the client's lines hold, to be found while they wait
+--    "deliveries": [[id, text, lane, its queue, the channel's lanes by when they are due], …]}
 -- ARGV[2]: how many facts may wait. ARGV[3]: 1 where the caller has seen the directory complete, else 0.
+-- ARGV[4]: how many deliveries may wait.
 -- Answers a list with 1 (taken) or 0 (something changed since it was read: read again) per step.
 
 local steps = cjson.decode(ARGV[1])
@@ -22,6 +26,13 @@ if waiting + #steps > tonumber(ARGV[2]) then
 end
 if ARGV[3] == '1' and redis.call('EXISTS', KEYS[4]) == 0 then
   return redis.error_reply('LOST the directory is not complete any more')
+end
+local deliveries = 0
+for _, step in ipairs(steps) do
+  deliveries = deliveries + #step.deliveries
+end
+if deliveries > 0 and redis.call('HLEN', KEYS[6]) - redis.call('LLEN', KEYS[8]) + deliveries > tonumber(ARGV[4]) then
+  return redis.error_reply('UNDELIVERED as many deliveries wait as may')
 end
 local answers, rows, entries = {}, {}, {}
 -- One clock for all processes: of two values of an entry, the newest wins in ClickHouse.
@@ -45,7 +56,16 @@ for i, step in ipairs(steps) do
       end
     end
     if step.client then
-      redis.call('XADD', step.client[1], '*', 'clients', step.client[2])
+      local entry_id = redis.call('XADD', step.client[1], '*', 'clients', step.client[2])
+      for _, record in ipairs(step.records) do
+        redis.call('HSET', KEYS[5], record, entry_id)
+      end
+    end
+    for _, delivery in ipairs(step.deliveries) do
+      redis.call('HSET', KEYS[6], delivery[1], delivery[2])
+      redis.call('ZADD', KEYS[7], now_ms, delivery[1])
+      redis.call('RPUSH', delivery[4], delivery[1])
+      redis.call('ZADD', delivery[5], 'NX', now_ms, delivery[3])
     end
     for _, change in ipairs(step.changes) do
       redis.call('XADD', KEYS[3], 'MAXLEN', '~', '100000', '*', 'kind', change[1], 'key', change[2])

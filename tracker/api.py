@@ -12,15 +12,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tracker import redis_keys
 from tracker.bodies import Reading, parse_json, read_body
-from tracker.directory import Directory
-from tracker.errors import BadRequest, Forbidden, TooLarge, TooSlow, Unauthorized
+from tracker.directory import Directory, Known
+from tracker.errors import BadRequest, Forbidden, NotFound, TooLarge, TooSlow, Unauthorized
 from tracker.imports import Importer
 from tracker.intake import Intake
 from tracker.journal import Journal
 from tracker.pipeline import read_pipeline
 from tracker.program import Program
 from tracker.settings import Settings
+from tracker.solutions import visibility
 from tracker.tokens import Token, Tokens
 
 MAX_BODY_BYTES = 65_536
@@ -62,6 +64,7 @@ class ConversionsApi:
         return [
             *(Route(path, self.accept, methods=["POST"]) for path in CALLS),
             Route("/v1/import", self.import_lines, methods=["POST"]),
+            Route("/v1/licenses/{license_id}/visibility", self.visibility, methods=["GET"]),
             Route("/v1/pipeline", self.pipeline, methods=["GET"]),
         ]
 
@@ -90,6 +93,23 @@ class ConversionsApi:
             # What came whole was accepted; the caller is gone, so nobody reads this answer.
             return Response(status_code=400)
         return JSONResponse(result.document())
+
+    async def visibility(self, request: Request) -> Response:
+        """What a license's client and partner may see of it (R15)."""
+        await self._authorize(request)
+        license_id: str = request.path_params["license_id"]
+        hashes = (redis_keys.LICENSES, redis_keys.SOLUTION_LICENSES, redis_keys.TRANSFERS)
+        keys = [(name, license_id) for name in hashes]
+        known = Known()
+        async with asyncio.timeout(REDIS_SECONDS), self.turns:
+            await self.directory.read(known, keys)
+            if known.get(*keys[0]) is None:
+                await self.directory.require()
+        entry, license_text, transferred_at = (known.get(*key) for key in keys)
+        if entry is None:
+            raise NotFound("no license has this id")
+        moment = int(transferred_at) if transferred_at else None
+        return JSONResponse(visibility(license_id, license_text, moment, self.now_ms()))
 
     async def pipeline(self, request: Request) -> Response:
         await self._authorize(request)

@@ -21,6 +21,7 @@ from tracker.license_facts import (
     decide_license_transfer,
     decide_signup,
     decide_solution_license,
+    transfer_reads,
 )
 from tracker.money_facts import decide_payment, decide_refund, payment_reads
 from tracker.partner_facts import decide_partner, decide_partner_event, partner_event_reads, partner_reads
@@ -43,7 +44,7 @@ FACTS: Mapping[str, Kind] = {
     "license_event": Kind(decide_license_event),
     "partner_event": Kind(decide_partner_event, partner_event_reads),
     "solution_license": Kind(decide_solution_license),
-    "license_transfer": Kind(decide_license_transfer),
+    "license_transfer": Kind(decide_license_transfer, transfer_reads),
 }
 
 

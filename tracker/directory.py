@@ -17,6 +17,7 @@ from redis.exceptions import ResponseError
 
 from tracker import redis_keys
 from tracker.attribution_now import Touch, read_touches
+from tracker.delivery import Delivery
 from tracker.errors import Unavailable
 from tracker.journal_bound import DEFAULT_BOUND, JOURNAL_IS_FULL, RETRY_AFTER_SECONDS, JournalBound, is_full_refusal
 
@@ -29,6 +30,11 @@ KIND_OF = {hash_key: kind for kind, hash_key in redis_keys.KEPT.items()}
 LOST = "LOST"
 """What the error of accept.lua begins with where Redis lost the directory."""
 
+UNDELIVERED = "UNDELIVERED"
+"""What it begins with where too many deliveries wait."""
+
+MOST_DELIVERIES_WAITING = 100_000
+TOO_MANY_DELIVERIES = "LiveChat's own system has not taken what it was told for long; nothing more can be promised now."
 DIRECTORY_IS_LOST = "Redis was emptied, and attribution is putting the directory back from ClickHouse; try again."
 
 _ACCEPT = (Path(__file__).parent / "accept.lua").read_text(encoding="utf-8")
@@ -59,6 +65,10 @@ class Step:
     changes: tuple[tuple[str, str], ...] = ()
     client: tuple[str, str] | None = None
     entries: tuple[Key, ...] = ()
+    records: tuple[str, ...] = ()
+    """Keys of the records that the client's lines hold (redis_keys.CLIENT_ENTRIES)."""
+    deliveries: tuple[Delivery, ...] = ()
+    """What others are to be told of it."""
 
     def document(self) -> dict[str, Any]:
         """The step as accept.lua reads it."""
@@ -69,7 +79,13 @@ class Step:
             "entries": [[KIND_OF[key[0]], key[1], self.write[key] or ""] for key in self.entries],
             "changes": list(self.changes),
             "client": self.client or False,
-        }
+            "records": list(self.records),
+            "deliveries": [
+                [one.id, one.text(), one.lane, redis_keys.delivery_lane(one.channel, one.lane),
+                 redis_keys.delivery_lanes(one.channel)]
+                for one in self.deliveries
+            ],
+        }  # fmt: skip
 
 
 class Directory:
@@ -115,12 +131,18 @@ class Directory:
         document = json.dumps([step.document() for step in steps], ensure_ascii=False)
         try:
             answers: list[int] = await self._accept(
-                keys=[redis_keys.FACT_JOURNAL, redis_keys.FACT_COUNTS, redis_keys.CHANGES, redis_keys.COMPLETE],
-                args=[document, self._bound.facts, int(self._was_complete())],
-            )
+                keys=[
+                    redis_keys.FACT_JOURNAL, redis_keys.FACT_COUNTS, redis_keys.CHANGES, redis_keys.COMPLETE,
+                    redis_keys.CLIENT_ENTRIES, redis_keys.DELIVERIES, redis_keys.DELIVERIES_BY_TIME,
+                    redis_keys.DELIVERIES_DONE,
+                ],
+                args=[document, self._bound.facts, int(self._was_complete()), MOST_DELIVERIES_WAITING],
+            )  # fmt: skip
         except ResponseError as error:
             if is_full_refusal(error):
                 raise Unavailable(JOURNAL_IS_FULL, RETRY_AFTER_SECONDS) from error
+            if str(error).startswith(UNDELIVERED):
+                raise Unavailable(TOO_MANY_DELIVERIES, RETRY_AFTER_SECONDS) from error
             if str(error).startswith(LOST):
                 raise Unavailable(DIRECTORY_IS_LOST) from error
             raise

@@ -214,7 +214,50 @@ class ClientNamed:
     email: str = ""
     name: str = ""
     company: str = ""
+    purchase_order: str = ""
 
+    @property
+    def record(self) -> str:
+        """The key of the record; see redis_keys.CLIENT_ENTRIES."""
+        return f"{self.type}:{self.license_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationNamed:
+    """What is personal of an organization. It lives only in the store of the organization's data center (R20)."""
+
+    type: ClassVar[str] = "organization"
+    organization_id: str
+    data_center: str
+    name: str = ""
+    client_name: str = ""
+    client_email: str = ""
+    identifier: str = ""
+
+    @property
+    def record(self) -> str:
+        """The key of the record; see redis_keys.CLIENT_ENTRIES."""
+        return f"{self.type}:{self.organization_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorInvited:
+    """Who was invited to work in a license. `operator_id` is the keyed hash of the e-mail (R20)."""
+
+    type: ClassVar[str] = "operator"
+    license_id: str
+    operator_id: str
+    data_center: str
+    email: str = ""
+
+    @property
+    def record(self) -> str:
+        """The key of the record; see redis_keys.CLIENT_ENTRIES."""
+        return f"{self.type}:{self.license_id} {self.operator_id}"
+
+
+ClientRecord = ClientNamed | OrganizationNamed | OperatorInvited
+"""What is personal of clients: never a fact of the rules, and never outside the store of its data center."""
 
 Fact = (
     PartnerJoined
@@ -237,7 +280,7 @@ def timestamp(moment: int) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}.{moment % 1000:03d}"
 
 
-def fact_row(fact: Fact | ClientNamed) -> str:
+def fact_row(fact: Fact | ClientRecord) -> str:
     """A fact as one JSON object on one line: `type`, then its fields. None fields are left out."""
     row: dict[str, Any] = {"type": fact.type}
     for item in fields(fact):

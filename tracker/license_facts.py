@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tracker import redis_keys
@@ -11,7 +11,7 @@ from tracker.attribution_now import Outcome, bind_now
 from tracker.bodies import Body
 from tracker.campaigns import deal_document, deal_key
 from tracker.desk import Decision, Desk, first_answer, known_standings, simple_decision
-from tracker.directory import Known, Step
+from tracker.directory import Key, Known, Step
 from tracker.events import (
     ClientNamed,
     LicenseChanged,
@@ -22,6 +22,7 @@ from tracker.events import (
 )
 from tracker.rfc3339 import rfc3339
 from tracker.secret import canonical_email, email_hash, mask_email
+from tracker.solutions import KNOWN, SolutionLicense, client_license, license_writes
 
 
 def decide_signup(body: Body, known: Known, desk: Desk) -> Decision:
@@ -57,6 +58,8 @@ def decide_signup(body: Body, known: Known, desk: Desk) -> Decision:
     seen = first_answer(body, license_id, answer)
     license_entry = json.dumps({"partner_id": outcome.partner_id, "data_center": data_center})
     write = {**seen, (redis_keys.LICENSES, license_id): license_entry}
+    if hashed:
+        write[client_license(fact.product, hashed)] = KNOWN
     client = _client(license_id, data_center, client_email, body.get("client_name", ""))
     return Decision(answer, Step(fact_row(fact), dict.fromkeys(seen), write, client=client))
 
@@ -104,11 +107,19 @@ def decide_solution_license(body: Body, known: Known, desk: Desk) -> Decision:
         data_center=data_center,
         digest=body.digest,
     )
-    license_entry = json.dumps({"partner_id": fact.partner_id, "data_center": data_center})
-    write = {(redis_keys.LICENSES, license_id): license_entry}
-    return simple_decision(
-        license_id, body, fact_row(fact), write=write, client=_client(license_id, data_center, client_email, "")
+    license = SolutionLicense(
+        license_id=license_id,
+        partner_id=fact.partner_id,
+        product=fact.product,
+        data_center=data_center,
+        payment_origin=fact.payment_origin,
+        created_at=fact.created_at,
+        email_hash=fact.client_email_hash,
     )
+    write = license_writes(license)
+    named = ClientNamed(license_id=license_id, data_center=data_center, email=client_email)
+    client = (redis_keys.client_journal(data_center), fact_row(named))
+    return simple_decision(license_id, body, fact_row(fact), write=write, client=client, records=(named.record,))
 
 
 def decide_license_event(body: Body, known: Known, desk: Desk) -> Decision:
@@ -122,6 +133,10 @@ def decide_license_event(body: Body, known: Known, desk: Desk) -> Decision:
     return simple_decision(fact.event_id, body, fact_row(fact))
 
 
+def transfer_reads(body: Body, desk: Desk) -> Iterable[Key]:
+    yield redis_keys.TRANSFERS, body.values["license_id"]
+
+
 def decide_license_transfer(body: Body, known: Known, desk: Desk) -> Decision:
     fact = LicenseTransferred(
         event_id=body.values["event_id"],
@@ -129,4 +144,7 @@ def decide_license_transfer(body: Body, known: Known, desk: Desk) -> Decision:
         occurred_at=body.get("occurred_at", desk.now_ms),
         digest=body.digest,
     )
-    return simple_decision(fact.event_id, body, fact_row(fact))
+    key = (redis_keys.TRANSFERS, fact.license_id)
+    known_at = known.get(*key)
+    write = {key: str(min(fact.occurred_at, int(known_at or fact.occurred_at)))}
+    return simple_decision(fact.event_id, body, fact_row(fact), write=write, expect={key: known_at})

@@ -125,6 +125,55 @@ partner's withdrawals expects it unchanged, so that they happen one after the ot
 WITHDRAWALS_WAITING = "{dir}:withdrawals-waiting"
 """Hash: number → Partner ID, of the withdrawals that finance has not settled."""
 
+ORGANIZATIONS = "{dir}:organizations"
+"""Hash: organization id → JSON of its state (solutions.py), without anything personal."""
+
+SOLUTION_LICENSES = "{dir}:solution-licenses"
+"""Hash: license id → JSON of a solution license's state (solutions.py), without anything personal."""
+
+
+def solutions_of(partner_id: str) -> str:
+    """Hash: license id → when it was created, in ms, of a partner's solution licenses."""
+    return f"{{dir}}:solutions-of:{partner_id}"
+
+
+CLIENT_LICENSES = "{dir}:client-licenses"
+"""Hash: product and keyed hash of a client's e-mail, apart by a blank → license id. One of each product (R5)."""
+
+TRANSFERS = "{dir}:transfers"
+"""Hash: license id → when it was moved to its client (R13), in ms: the first time."""
+
+CLIENT_RENAMES = "{dir}:client-renames"
+"""Hash: license id → a word of the newest change of its client's record. Every change of a record expects it unchanged,
+so that none undoes another. Redis only: nobody reads it later."""
+
+CLIENT_ENTRIES = "{dir}:client-entries"
+"""Hash: `<type>:<key>` of a client's record → the id of the newest entry of its data center's stream that holds it.
+While the entry is there, the record is read from it; then it is in the data center's store."""
+
+DELIVERIES = "{dir}:deliveries"
+"""Hash: id of a delivery → JSON (delivery.py), without anything personal. All that wait, and the newest done ones."""
+
+DELIVERIES_BY_TIME = "{dir}:deliveries-by-time"
+"""Sorted set: id of a delivery by when it was ordered, in ms."""
+
+DELIVERIES_DONE = "{dir}:deliveries-done"
+"""List: ids of deliveries that were taken or given up, newest first."""
+
+
+def delivery_lane(channel: str, lane: str) -> str:
+    """List: ids of the deliveries of a lane that wait, oldest first. They are made one after the other."""
+    return f"{{dir}}:delivery-lane:{channel}:{lane}"
+
+
+def delivery_lanes(channel: str) -> str:
+    """Sorted set: lanes of a channel in which something waits, by when the first of it is due, in ms."""
+    return f"{{dir}}:delivery-lanes:{channel}"
+
+
+PROVISIONING_GONE = "{dir}:provisioning-gone"
+"""String: the webhook's URL, where it answered 410 Gone: nothing is sent there until an administrator says so."""
+
 COUNTERS = "{dir}:counters"
 """Hash: kind → the newest number that was given to a thing of that kind."""
 
@@ -139,6 +188,8 @@ KEPT: Mapping[str, str] = {
     "withdrawal": WITHDRAWALS,
     "withdrawal-list": WITHDRAWAL_LISTS,
     "withdrawal-waiting": WITHDRAWALS_WAITING,
+    "organization": ORGANIZATIONS,
+    "solution-license": SOLUTION_LICENSES,
 }
 """Partners' own state, which is no fact of the rules: kind of directory entry → hash. ClickHouse keeps its newest
 values (table `directory_entries`), and a rebuild restores every hash that is listed here."""

@@ -8,8 +8,8 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.errors import MessageError
-from email.headerregistry import AddressHeader
 from email.policy import SMTP
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tracker.errors import SettingError
@@ -54,7 +54,7 @@ def read_provisioning(environ: Mapping[str, str]) -> tuple[str | None, tuple[byt
     if parts.scheme == "http" and not is_loopback(host):
         raise SettingError("LASTTOUCH_PROVISIONING_URL must be https: webhooks hold clients' names and addresses")
     if not secret:
-        raise SettingError("LASTTOUCH_PROVISIONING_URL needs LASTTOUCH_PROVISIONING_SECRET, which webhooks are signed with")
+        raise SettingError("LASTTOUCH_PROVISIONING_URL needs LASTTOUCH_PROVISIONING_SECRET to sign webhooks with")
     return url, tuple(_key(word) for word in secret.split())
 
 
@@ -67,7 +67,7 @@ def _key(word: str) -> bytes:
         raise SettingError(f"LASTTOUCH_PROVISIONING_SECRET must be {SECRET_PREFIX} and base64") from None
     least, most = SECRET_BYTES
     if not least <= len(key) <= most:
-        raise SettingError(f"LASTTOUCH_PROVISIONING_SECRET must be {SECRET_PREFIX} and base64 of {least} to {most} bytes")
+        raise SettingError(f"LASTTOUCH_PROVISIONING_SECRET must be base64 of {least} to {most} bytes, after whsec_")
     return key
 
 
@@ -96,10 +96,10 @@ def read_mail_from(environ: Mapping[str, str], server: MailServer | None) -> str
             raise SettingError("LASTTOUCH_SMTP_URL needs LASTTOUCH_MAIL_FROM, the address that e-mails come from")
         return DEFAULT_MAIL_FROM
     try:
-        header = SMTP.header_factory("From", text) if text.isprintable() else None
+        header: Any = SMTP.header_factory("From", text)
+        is_right = len(header.addresses) == 1 and bool(header.addresses[0].domain) and not header.defects
     except (MessageError, ValueError, IndexError):
-        header = None
-    is_one = isinstance(header, AddressHeader) and len(header.addresses) == 1 and not header.defects
-    if not is_one or not header.addresses[0].domain:
+        is_right = False
+    if not is_right or not text.isprintable():
         raise SettingError("LASTTOUCH_MAIL_FROM is not right; give an address such as Partners <partners@example.com>")
     return text

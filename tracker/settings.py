@@ -32,7 +32,7 @@ VARIABLES: dict[str, str] = {
     "LASTTOUCH_JOURNAL_CLICKS": "how many clicks may wait in Redis for ClickHouse (default 5000000)",
     "LASTTOUCH_SPOOL_MEGABYTES": "how much disk clicks may take that Redis does not (default 1024)",
     "LASTTOUCH_PROVISIONING_URL": "https:// URL of LiveChat's own system, which webhooks tell what to create or change",
-    "LASTTOUCH_PROVISIONING_SECRET": "whsec_… that webhooks are signed with; several during a change, blank between them",
+    "LASTTOUCH_PROVISIONING_SECRET": "whsec_… that webhooks are signed with; or several, apart by blanks",
     "LASTTOUCH_SMTP_URL": "smtp:// or smtps:// URL of the mail server; e-mails stay in the outbox folder without it",
     "LASTTOUCH_MAIL_FROM": "address that e-mails come from, such as Partners <partners@example.com>",
 }

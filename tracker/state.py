@@ -12,6 +12,7 @@ from typing import TypeVar
 from redis.asyncio import Redis
 
 from tracker import redis_keys
+from tracker.delivery import Delivery
 from tracker.directory import KIND_OF, Directory, Key, Known, Step
 from tracker.errors import Unavailable
 
@@ -27,14 +28,16 @@ def state_step(
     changes: tuple[tuple[str, str], ...] = (),
     row: str | None = None,
     client: tuple[str, str] | None = None,
+    records: tuple[str, ...] = (),
+    deliveries: tuple[Delivery, ...] = (),
 ) -> Step:
     """The step that makes `write` true, taken only if all that `known` holds is still so. None removes an entry.
 
     `row` is a fact (`fact_row`) that becomes true with it; `changes` are told to every process; `client` is a data
-    center's stream and a line of a client's personal data.
+    center's stream and lines of clients' personal data, which hold `records`; `deliveries` tell others of it.
     """
     kept = tuple(key for key in write if key[0] in KIND_OF)
-    return Step(row, dict(known.entries), write, changes, client, kept)
+    return Step(row, dict(known.entries), write, changes, client, kept, records, deliveries)
 
 
 async def change(directory: Directory, reads: Iterable[Key], decide: Decide[T]) -> T:

@@ -2,6 +2,8 @@
 -- Grain: one row per license. Parameters: after, the last id of the page before; page_size.
 select
     license_id as id,
+    product,
+    client_email_hash,
     data_center,
     answered,
     digest

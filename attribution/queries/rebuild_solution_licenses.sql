@@ -3,6 +3,10 @@
 select
     license_id as id,
     partner_id,
+    product,
+    payment_origin,
+    toUnixTimestamp64Milli(created_at) as created_at,
+    client_email_hash,
     data_center,
     digest
 from solution_licenses
