@@ -32,10 +32,10 @@ with
         group by license_id
     ),
     returned as (
-        select payment_id, sum(if(kind = 'chargeback_won', -amount_cents, amount_cents)) as returned_cents
+        select payment_id as returned_payment_id, sum(if(kind = 'chargeback_won', -amount_cents, amount_cents)) as returned_cents
         from refunds
         where payment_id in (select payment_id from payments where license_id in {license_ids:Array(String)})
-        group by payment_id
+        group by returned_payment_id
     ),
     money as (
         select
@@ -48,7 +48,7 @@ with
             sumIf(ifNull(discount_cents, saved_cents(amount_cents)), paid_at < partners_pay.until) as discount_cents
         from payments
         left join partners_pay on partners_pay.license_id = payments.license_id
-        left join returned on returned.payment_id = payments.payment_id
+        left join returned on returned.returned_payment_id = payments.payment_id
         where payments.license_id in {license_ids:Array(String)} and paid_at <= now_at
         group by license_id
     ),
