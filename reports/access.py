@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from reports import sessions
+from reports.call_limit import count_call
 from reports.room import Room, room_of
 from tracker.api import MAX_BODY_BYTES, read_limited
 from tracker.errors import Forbidden, Invalid, NotFound, Unauthorized
@@ -109,12 +110,16 @@ def refuse_foreign_post(room: Room, request: Request) -> None:
 
 
 async def bearer_token(room: Room, request: Request) -> Token:
-    """The valid token of a request. Raises Unauthorized; Unavailable where Redis lost the directory, and so tokens."""
+    """The valid token of a request. Raises Unauthorized, TooMany where a partner's token has made all its calls, and
+    Unavailable where Redis lost the directory, and so tokens."""
     scheme, _, credential = request.headers.get("authorization", "").partition(" ")
     token = await room.tokens.verify(credential.strip(), room.now_ms()) if scheme.lower() == "bearer" else None
     if token is None:
         await room.directory.require()
         raise Unauthorized("Send a valid token: Authorization: Bearer <token>")
+    if token.scope == "partner":
+        most = room.settings.partner_calls_per_minute
+        request.state.answer_headers = await count_call(room.redis, token.id, most, room.now_ms())
     return token
 
 

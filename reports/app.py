@@ -100,8 +100,8 @@ ROUTES: list[BaseRoute] = [
 ]
 
 
-class SecurityHeaders:
-    """ASGI middleware that puts the security headers on every answer."""
+class AnswerHeaders:
+    """ASGI middleware that puts the security headers on every answer, and those in `request.state.answer_headers`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -110,7 +110,8 @@ class SecurityHeaders:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
+                own = scope.get("state", {}).get("answer_headers", {})
+                for name, value in (*SECURITY_HEADERS.items(), *own.items()):
                     headers.setdefault(name, value)
             await send(message)
 
@@ -119,7 +120,7 @@ class SecurityHeaders:
 
 MIDDLEWARE = [
     Middleware(health.RequestCounts),
-    Middleware(SecurityHeaders),
+    Middleware(AnswerHeaders),
 ]
 
 

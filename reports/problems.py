@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from attribution.warehouse import WarehouseUnavailable
 from reports import pages
-from tracker.errors import Problem, Unauthorized, Unavailable
+from tracker.errors import Problem, TooMany, Unauthorized, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ async def answer_problem(request: Request, error: Exception) -> Response:
     """A Problem as the caller reads it; someone not signed in gets the sign-in form in place of the page."""
     assert isinstance(error, Problem)
     headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}
+    if isinstance(error, TooMany):
+        headers = {"Retry-After": str(error.retry_after_seconds), **error.headers}
     if not is_page(request) or not isinstance(error, Unauthorized):
         return _answer(request, error.document(), headers)
     wanted = request.url.path if request.method == "GET" else ""

@@ -103,11 +103,12 @@ class TooSlow(Problem):
 
 
 class TooMany(Problem):
-    """`retry_after_seconds` goes into the `Retry-After` header."""
+    """`retry_after_seconds` goes into the `Retry-After` header; `headers` say more of the limit."""
 
     status = 429
     title = "Too many requests"
 
-    def __init__(self, detail: str, retry_after_seconds: int) -> None:
+    def __init__(self, detail: str, retry_after_seconds: int, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.retry_after_seconds = retry_after_seconds
+        self.headers = dict(headers or {})

@@ -219,6 +219,11 @@ def client_journal(data_center: str) -> str:
     return f"{{dir}}:clients:{data_center}"
 
 
+def token_calls(token_id: int, minute: int) -> str:
+    """Counter: how many calls a partner's token has made in a minute (of those since 1970), until that is long over."""
+    return f"{{dir}}:calls:{token_id}:{minute}"
+
+
 DEMO = "{dir}:demo"
 """Set while the facts are those of the example program; the pages then say so."""
 

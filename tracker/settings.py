@@ -35,10 +35,13 @@ VARIABLES: dict[str, str] = {
     "LASTTOUCH_PROVISIONING_SECRET": "whsec_… that webhooks are signed with; or several, apart by blanks",
     "LASTTOUCH_SMTP_URL": "smtp:// or smtps:// URL of the mail server; e-mails stay in the outbox folder without it",
     "LASTTOUCH_MAIL_FROM": "address that e-mails come from, such as Partners <partners@example.com>",
+    "LASTTOUCH_PARTNER_CALLS_PER_MINUTE": "API calls of a partner's token in a minute (default 10000; 0 for any)",
 }
 
 
 MEGABYTE = 1 << 20
+# 167 a second: no report needs as many, and a program that runs wild does not take the app from everybody else.
+PARTNER_CALLS_PER_MINUTE = 10_000
 MOST_DIGITS = 12
 
 
@@ -62,6 +65,7 @@ class Settings:
     provisioning_secrets: tuple[bytes, ...] = ()
     mail_server: MailServer | None = None
     mail_from: str = "Lasttouch <no-reply@localhost>"
+    partner_calls_per_minute: int = PARTNER_CALLS_PER_MINUTE
 
     @property
     def redis_socket(self) -> Path:
@@ -120,6 +124,7 @@ def read_settings(environ: Mapping[str, str] | None = None, data: str | None = N
         country_header=_country_header(environ),
         countries=_countries(environ),
         journal_bound=JournalBound(_whole(environ, "LASTTOUCH_JOURNAL_CLICKS", LEAST_CLICKS, DEFAULT_BOUND.clicks)),
+        partner_calls_per_minute=_whole(environ, "LASTTOUCH_PARTNER_CALLS_PER_MINUTE", 0, PARTNER_CALLS_PER_MINUTE),
         spool_bytes=_whole(environ, "LASTTOUCH_SPOOL_MEGABYTES", 1, SPOOL_BYTES // MEGABYTE) * MEGABYTE,
         provisioning_url=provisioning_url,
         provisioning_secrets=provisioning_secrets,

@@ -6,6 +6,7 @@ An operation is served once a handler of its id is in the table of its tag's mod
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,7 +15,7 @@ from starlette.routing import Route
 from reports.access import bearer_token
 from reports.partner_api import account, affiliate, solution
 from reports.partner_api.asked import Asked, Handler, read_request
-from reports.partner_api.contract import CONTRACT_OPERATIONS, Operation
+from reports.partner_api.contract import CONTRACT, CONTRACT_OPERATIONS, Operation
 from reports.room import Room, room_of
 from tracker.errors import Forbidden
 from tracker.tokens import Token
@@ -34,6 +35,20 @@ def partner_api_routes() -> list[Route]:
             by_path.setdefault(one.path, {})[one.method] = one
     paths = sorted(by_path, key=lambda path: [part.startswith("{") for part in path.split("/")])
     return [Route(path, _endpoint(by_path[path]), methods=list(by_path[path])) for path in paths]
+
+
+def served_paths() -> dict[str, dict[str, Any]]:
+    """The contract's paths as far as they are served: path → method → operation, with its path's parameters."""
+    paths: dict[str, dict[str, Any]] = {}
+    for one in CONTRACT_OPERATIONS.values():
+        if one.operation_id in OPERATIONS:
+            item = CONTRACT["paths"][one.path]
+            entry = item[one.method.lower()]
+            parameters = [*item.get("parameters", ()), *entry.get("parameters", ())]
+            paths.setdefault(one.path, {})[one.method.lower()] = (
+                {**entry, "parameters": parameters} if parameters else entry
+            )
+    return paths
 
 
 def missing_operations() -> Iterable[str]:

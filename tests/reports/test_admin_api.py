@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from typing import Any
 
@@ -349,11 +350,18 @@ def test_quarantine_shows_bytes_and_reason(app: App) -> None:
 
 def test_openapi_lists_every_call(app: App) -> None:
     from reports.calls import CALLS
+    from reports.partner_api.serving import CONTRACT_OPERATIONS, OPERATIONS
 
     document = app.get("/openapi.json").json
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    assert described == {(one.method, one.path.replace(":int", "")) for one in CALLS}
+    contract = {(one.method, one.path) for one in CONTRACT_OPERATIONS.values() if one.operation_id in OPERATIONS}
+    assert described == {(one.method, re.sub(r":\w+}", "}", one.path)) for one in CALLS} | contract
     operations = [one["operationId"] for methods in document["paths"].values() for one in methods.values()]
     assert len(set(operations)) == len(operations)
+    for reference in re.findall(r'"\$ref":"#/([^"]+)"', json.dumps(document, separators=(",", ":"))):
+        found = document
+        for part in reference.split("/"):
+            found = found[part]
     page = app.get("/docs")
     assert page.status == 200 and all(path in page.text for path in document["paths"])
+    assert all(f'id="{name}"' in page.text for name in operations)

@@ -207,3 +207,30 @@ def at_once(number: int, work: Callable[[], int]) -> list[int]:
     for thread in threads:
         thread.join()
     return answers
+
+
+def test_a_token_has_so_many_calls_a_minute(app: App) -> None:
+    made = app.partner_api("POST", "/tokens", "Q", status=201, body={"label": "counted"})
+    key = redis_keys.token_calls(made["id"], world.NOW // 60_000)
+    app.redis.set(key, 9_998)
+
+    def call(path: str) -> tuple[int, str | None, str | None]:
+        answer = app.send("GET", f"/v2/partners{path}", made["token"])
+        return answer.status, answer.headers["RateLimit-Remaining"], answer.headers["Retry-After"]
+
+    assert call("/balance") == (200, "1", None)
+    assert call("/reports/commission") == (400, "0", None)
+    assert call("/balance") == (429, "0", "60")
+    assert call("/commissions") == (429, "0", "60")
+    answer = app.send("GET", "/v2/partners/balance", app.tokens["Q"])
+    assert (answer.status, answer.headers["RateLimit-Limit"]) == (200, "10000")
+    assert (answer.headers["RateLimit-Reset"], answer.headers["RateLimit-Policy"]) == ("60", "10000;w=60")
+    assert app.redis.ttl(key) > 60
+
+
+def test_a_call_that_cannot_be_counted_is_allowed(app: App) -> None:
+    """The limit must not take the API with it."""
+    made = app.partner_api("POST", "/tokens", "Q", status=201, body={"label": "uncounted"})
+    app.redis.hset(redis_keys.token_calls(made["id"], world.NOW // 60_000), "not", "a number")
+    answer = app.send("GET", "/v2/partners/coupons", made["token"])
+    assert answer.status == 200 and "RateLimit-Limit" not in answer.headers
