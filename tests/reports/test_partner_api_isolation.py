@@ -59,9 +59,7 @@ def belongings(app: App) -> Belongings:
     organization = make("/solutions/organizations", 201, {"organization_name": "Hidden org", **client})["id"]
     path = f"/solutions/organizations/{organization}/licenses"
     license_id = make(path, 201, {**client, "payment_origin": "client"}, product="livechat")["license"]
-    app.redis.hset(
-        redis_keys.PROGRESS, "attributed", 1_000_000
-    )  # for nobody attributes here
+    app.redis.hset(redis_keys.PROGRESS, "attributed", 1_000_000)  # for nobody attributes here
     return Belongings(
         ids={
             "campaign_id": [str(one["id"]) for one in found] + [campaign["slug"]],
