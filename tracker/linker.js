@@ -153,9 +153,11 @@
 
   const land = quietly(() => {
     const partner = parameter("a");
-    const given = parameter("lt");
-    const stamp = readStamp(given) ? given : "";
     const referrer = ofDocument("referrer");
+    const given = parameter("lt");
+    const read = readStamp(given);
+    // A hyperlink's stamp that comes from anywhere else was copied.
+    const stamp = read && (!read.isOfLink || program.hosts.includes(hostOf(referrer))) ? given : "";
     if (!isOptedOut && SHAPES[PARTNER].test(partner || "") && (stamp || !isLanded(referrer))) {
       const campaign = pairs(location.search).find(isPair("utm_campaign"));
       pending = plain({ partner, stamp, campaign, url: location.href, referrer });
@@ -163,8 +165,8 @@
     if (!pending || isAllowed()) bind();
   });
 
-  // The landing becomes this browser's. A stamp is believed at once where it comes from a redirect, or from a site of
-  // the program to a browser that is nobody yet; then the tracker tells who the visitor is.
+  // The landing becomes this browser's. A stamp is believed at once, unless a hyperlink brings it to a browser that is
+  // somebody already; then the tracker tells who the visitor is.
   const bind = () => {
     clean();
     if (!pending) return;
@@ -176,8 +178,7 @@
     const isSame = read && read.visitor === own;
     if (isSame && ownStamp(0)) return keepPartner(partner);
     const fallback = own && !isSame ? own : newVisitor();
-    const isNewHere = !own && program.hosts.includes(hostOf(referrer));
-    const isBelieved = read && read.seconds > 0 && (!read.isOfLink || isNewHere);
+    const isBelieved = read && read.seconds > 0 && !(read.isOfLink && own);
     if (isBelieved) become(read.visitor, stamp);
     else if (!read) become(fallback, ownStamp(0));
     if (isBelieved || !read) keepPartner(partner);
@@ -187,7 +188,7 @@
       else if (!isBelieved) become(kept(VISITOR) || fallback, ownStamp(0));
       if (/^(unknown|suspended)-/.test(answer.said)) {
         if (before && kept(PARTNER) === partner) keepPartner(before);
-      } else if (kept(PARTNER) === before) keepPartner(partner);
+      } else if (answer.said !== "kept" && kept(PARTNER) === before) keepPartner(partner);
       tell();
     });
     const report = { visitor_id: fallback, partner_id: partner, url: url.slice(0, 2000) };
@@ -218,6 +219,7 @@
     if (!target) return;
     setAttribute(element, name, target.href);
     setTimeout(() => attribute(element, name) === target.href && setAttribute(element, name, before || ""), RESTORE_MS);
+    return target;
   };
 
   const linkOf = (event) => {
@@ -226,10 +228,13 @@
     return name ? [link, name] : [];
   };
 
-  // A menu may copy an address as well as open it. It gets no stamp, for a copy is for somebody else.
+  // A menu may copy an address as well as open it. It gets no stamp, for a copy is for somebody else. The other site
+  // must see where its visitor comes from, or it takes the stamp for copied.
   const follow = quietly((event) => {
     const [link, name] = linkOf(event);
-    if (link) decorate(link, name, event.type === "contextmenu");
+    if (!link || !decorate(link, name, event.type === "contextmenu")) return;
+    setAttribute(link, "referrerpolicy", "origin");
+    setAttribute(link, "rel", (attribute(link, "rel") || "").replace(/noreferrer/i, "noopener"));
   });
 
   const approach = quietly((event) => {

@@ -2,7 +2,8 @@
 
 A direct link's landing, which no redirect saw, becomes a click; it is screened like a redirect (R1). A landing with a
 stamp is no click: the redirect, or an earlier landing, was. If the stamp is genuine and no other browser has claimed it
-on this site, the browser becomes its visitor; else the landing is that of a direct link, by the visitor that the
+on this site, the browser becomes its visitor: `stamped`; or stays who it is here, where a hyperlink brought it and a
+partner touched that visitor later (R2): `kept`. Else the landing is that of a direct link, by the visitor that the
 browser falls back to. `POST /touch/stamp` gives a visitor a fresh stamp to travel with.
 
 Every 204 says in `X-Lasttouch` what was done, and in `X-Lasttouch-Stamp` who the visitor is. Only the program's own
@@ -104,9 +105,9 @@ class Touch:
         # The page's referrer counts, not that of the request, which is the page itself.
         headers = {**caller.headers, "referer": reported.referrer}
         screened = screen(request.method, headers, self._in.program)
-        if not screened.is_opted_out and (visitor_id := await self._visitor_of(reported, now_ms)):
-            self._in.metrics.clicks.add("touch", "stamped")
-            return Answer("stamped", visitor_id)
+        if not screened.is_opted_out and (answer := await self._read_stamp(reported, now_ms)):
+            self._in.metrics.clicks.add("touch", answer.said)
+            return answer
         standing = await self._in.links.look_up_partner(reported.partner_id)
         target = Target(reported.partner_id, standing, reported.product, reported.campaign)
         fresh = Fresh(now_ms, new_time_ordered_id(now_ms, self._in.random_bytes), reported.visitor_id)
@@ -121,13 +122,15 @@ class Touch:
         self._in.metrics.clicks.add("touch", result)
         return Answer(result, visitor_id)
 
-    async def _visitor_of(self, reported: Report, now_ms: int) -> str | None:
-        """Whose stamp a landing has, if its browser may be that visitor."""
-        visitor_id = read_stamp(self._in.secret, reported.stamp, now_ms)
-        if visitor_id is None or visitor_id == reported.visitor_id:
-            return visitor_id
-        is_first = await self._claims.claim(reported.stamp, visitor_id, reported.host, reported.visitor_id)
-        return visitor_id if is_first else None
+    async def _read_stamp(self, reported: Report, now_ms: int) -> Answer | None:
+        """Who a browser is by the stamp that it landed with; None where that makes it nobody."""
+        stamped = read_stamp(self._in.secret, reported.stamp, now_ms)
+        if stamped is None or stamped == reported.visitor_id:
+            return Answer("stamped", stamped) if stamped else None
+        visitor_id = await self._claims.claim(reported.stamp, stamped, reported.host, reported.visitor_id)
+        if visitor_id is None:
+            return None
+        return Answer("stamped" if visitor_id == stamped else "kept", visitor_id)
 
     async def _give(self, request: Request, caller: Caller) -> Answer:
         """The visitor of a body who wants a stamp."""

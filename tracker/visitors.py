@@ -110,6 +110,11 @@ def read_stamp(secret: bytes, text: str, now_ms: int) -> str | None:
     return visitor_id if is_uuid(visitor_id) else None
 
 
+def is_of_link(stamp: str) -> bool:
+    """Whether a genuine stamp came by a hyperlink, and not by a redirect."""
+    return base64.urlsafe_b64decode(stamp)[0] == OF_LINK
+
+
 def opted_out(headers: dict[str, str], program: Program) -> bool:
     """Whether the visitor asked not to be followed: Global Privacy Control, Do Not Track, or our own cookie.
 

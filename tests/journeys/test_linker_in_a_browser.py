@@ -550,8 +550,6 @@ def test_a_copied_address_makes_two_people_two_visitors(visits: Callable[..., Vi
         if kind == "never followed"
         else first.sites.url(arrival.site, arrival.path, **arrival.query)
     )
-    if kind == "never followed":
-        first.land(copy)
     mine = first.id()
     second.land(copy)
     assert second.id() != mine
@@ -560,6 +558,25 @@ def test_a_copied_address_makes_two_people_two_visitors(visits: Callable[..., Vi
     second.follow("B")
     assert first.sign_up("L1")["partner_id"] == first.journey.id("A")
     assert second.sign_up("L2")["partner_id"] == first.journey.id("B")
+
+
+def test_of_two_visitors_that_a_person_was_the_last_click_wins(visit: Visit) -> None:
+    """Each site saw a direct link of its own, and a hyperlink joins them."""
+    visit.land(visit.sites.url("partners", "/", a=visit.journey.id("A")))
+    partners_visitor = visit.id()
+    visit.land(visit.sites.url("livechat", "/", a=visit.journey.id("B")))
+    livechat_visitor = visit.id()
+    assert livechat_visitor != partners_visitor
+    visit.page.goto(visit.sites.url("partners"))
+    visit.page.click("#back")
+    visit.page.wait_for_url("**/back*")
+    visit.wait("answer", lambda: visit.said == ["counted", "counted", "kept"])
+    assert (visit.id(), visit.partner()) == (livechat_visitor, visit.journey.id("B"))
+    visit.page.click("#link")
+    visit.page.wait_for_url("**/next*")
+    visit.wait("answer", lambda: visit.said == ["counted", "counted", "kept", "stamped"])
+    visit.wait("the newer visitor", lambda: visit.id() == livechat_visitor)
+    assert visit.partner() == visit.journey.id("B")
 
 
 def secret_of(server: Server) -> bytes:

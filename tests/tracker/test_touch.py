@@ -22,7 +22,8 @@ from tracker.links import Links
 from tracker.metrics import Metrics
 from tracker.program import Program
 from tracker.spool import Spool
-from tracker.touch import Touch, campaign_of
+from tracker.touch import NETWORK_BURST, VISITOR_BURST, Touch, campaign_of
+from tracker.visitors import OF_LINK, OF_REDIRECT, is_of_link, make_stamp, read_stamp
 
 pytestmark = pytest.mark.anyio
 
@@ -30,6 +31,7 @@ CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
 )
 VISITOR = "11111111-1111-4111-8111-111111111111"
+SECRET = bytes(32)
 NOW_MS = time.time_ns() // 1_000_000
 SITE = {"Origin": "https://www.livechat.com"}
 REPORT = {
@@ -54,10 +56,13 @@ class Answer:
 class Page:
     """A page that calls the tracker."""
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: Starlette, metrics: Metrics) -> None:
         self._app = app
+        self.metrics = metrics
 
-    async def post(self, body: object, headers: Mapping[str, str] = SITE, method: str = "POST") -> Answer:
+    async def post(
+        self, body: object, headers: Mapping[str, str] = SITE, method: str = "POST", path: str = "/touch"
+    ) -> Answer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         pairs = {"User-Agent": CHROME, "Content-Type": "text/plain;charset=UTF-8", **headers}.items()
         sent: list[Any] = []
@@ -69,7 +74,7 @@ class Page:
             sent.append(message)
 
         scope = {
-            "type": "http", "method": method, "path": "/touch", "query_string": b"", "scheme": "http", "root_path": "",
+            "type": "http", "method": method, "path": path, "query_string": b"", "scheme": "http", "root_path": "",
             "client": ("198.51.100.7", 5), "server": ("localhost", 8000), "http_version": "1.1",
             "headers": [(name.lower().encode(), value.encode()) for name, value in pairs],
         }  # fmt: skip
@@ -87,12 +92,19 @@ async def page_on(url: str, spool: Path, click_seconds: float = 5.0) -> AsyncIte
         await links.start()
         await journal.start()
         try:
-            intake = ClickIntake(program, b"", links, journal, metrics, lambda: NOW_MS)
+            intake = ClickIntake(program, SECRET, links, journal, metrics, lambda: NOW_MS)
             touch = Touch(intake, Claims(redis))
-            yield Page(Starlette(routes=touch.routes())), redis
+            yield Page(Starlette(routes=touch.routes()), metrics), redis
         finally:
             await journal.close()
             await links.close()
+
+
+def stamped(answer: Answer) -> str | None:
+    """Whom the fresh stamp of an answer names; it is one of a link."""
+    stamp = answer.headers["x-lasttouch-stamp"]
+    assert is_of_link(stamp)
+    return read_stamp(SECRET, stamp, NOW_MS)
 
 
 async def clicks(redis: Redis) -> list[dict[str, str]]:
@@ -233,6 +245,111 @@ async def test_what_could_not_be_recorded_is_said(empty_redis_url: str, tmp_path
             await redis.client_unpause()
         assert (answer.status, "retry-after" in answer.headers) == (503, True)
         assert answer.headers["access-control-allow-origin"] == SITE["Origin"]
+
+
+OTHER, THIRD = "22222222-2222-4222-8222-222222222222", "33333333-3333-4333-8333-333333333333"
+
+
+async def test_a_stamp_makes_one_browser_its_visitor_on_each_site(empty_redis_url: str, tmp_path: Path) -> None:
+    async with page_on(empty_redis_url, tmp_path) as (page, redis):
+        landing = {**REPORT, "lt": make_stamp(SECRET, OTHER, NOW_MS)}
+        first = await page.post(landing)
+        assert (first.status, first.headers["x-lasttouch"], stamped(first)) == (204, "stamped", OTHER)
+        assert (await page.post(landing)).headers["x-lasttouch"] == "stamped", "the same browser asks again"
+        assert await clicks(redis) == []
+        elsewhere = await page.post({**landing, "visitor_id": THIRD, "url": "https://www.livechat.com/?a=W-1"})
+        assert elsewhere.headers["x-lasttouch"] == "stamped"
+        second = await page.post({**landing, "visitor_id": THIRD})
+        assert (second.headers["x-lasttouch"], stamped(second)) == ("counted", THIRD)
+        (click,) = await clicks(redis)
+        assert click["visitor_id"] == THIRD
+        assert (await page.post({**landing, "visitor_id": OTHER})).headers["x-lasttouch"] == "stamped"
+        assert {key async for key in redis.scan_iter("*:stamp:*")} and all(
+            [0 < await redis.ttl(key) <= 86_400 async for key in redis.scan_iter("*:stamp:*")]
+        )
+
+
+async def test_of_two_ids_the_last_touched_is_the_visitor_of_a_hyperlink(empty_redis_url: str, tmp_path: Path) -> None:
+    async with page_on(empty_redis_url, tmp_path) as (page, redis):
+        for visitor, moment in ((VISITOR, NOW_MS - 5), (OTHER, NOW_MS - 9)):
+            await redis.set(redis_keys.touches(visitor), f"{moment} {visitor} W-1 livechat ")
+        for version, said, visitor in ((OF_LINK, "kept", VISITOR), (OF_REDIRECT, "stamped", OTHER)):
+            answer = await page.post({**REPORT, "lt": make_stamp(SECRET, OTHER, NOW_MS, version)})
+            assert (answer.headers["x-lasttouch"], stamped(answer)) == (said, visitor)
+        answer = await page.post({**REPORT, "visitor_id": THIRD, "lt": make_stamp(SECRET, VISITOR, NOW_MS, OF_LINK)})
+        assert (answer.headers["x-lasttouch"], stamped(answer)) == ("stamped", VISITOR)
+
+
+@pytest.mark.parametrize("stamp", [make_stamp(b"other", OTHER, NOW_MS), "x" * 3000, "", "A" * 44, None])
+async def test_a_stamp_that_is_not_genuine_is_a_direct_link(
+    empty_redis_url: str, tmp_path: Path, stamp: str | None
+) -> None:
+    async with page_on(empty_redis_url, tmp_path) as (page, _):
+        answer = await page.post({**REPORT, "lt": stamp})
+        assert (answer.headers["x-lasttouch"], stamped(answer)) == ("counted", VISITOR)
+        assert (await page.post({**REPORT, "lt": make_stamp(SECRET, OTHER, NOW_MS - 90_000_000)})).status == 204
+
+
+async def test_who_asked_not_to_be_followed_gets_no_stamp(empty_redis_url: str, tmp_path: Path) -> None:
+    async with page_on(empty_redis_url, tmp_path) as (page, _):
+        asks = {**SITE, "Sec-GPC": "1"}
+        landed = await page.post({**REPORT, "lt": make_stamp(SECRET, OTHER, NOW_MS)}, asks)
+        assert (landed.headers["x-lasttouch"], "x-lasttouch-stamp" in landed.headers) == ("opted-out", False)
+        asked = await page.post({"visitor_id": VISITOR}, asks, path="/touch/stamp")
+        assert (asked.headers["x-lasttouch"], "x-lasttouch-stamp" in asked.headers) == ("opted-out", False)
+
+
+async def test_a_visitor_gets_a_fresh_stamp(empty_redis_url: str, tmp_path: Path) -> None:
+    async with page_on(empty_redis_url, tmp_path) as (page, redis):
+        answer = await page.post({"visitor_id": VISITOR}, path="/touch/stamp")
+        assert (answer.status, answer.headers["x-lasttouch"], stamped(answer)) == (204, "stamp", VISITOR)
+        assert "X-Lasttouch-Stamp" in answer.headers["access-control-expose-headers"]
+        assert await clicks(redis) == []
+        for wrong in ({}, {"visitor_id": "x"}, {"visitor_id": 7}):
+            refused = await page.post(wrong, path="/touch/stamp")
+            assert (refused.status, refused.bad_fields) == (422, ["visitor_id"])
+        assert (
+            await page.post({"visitor_id": VISITOR}, {"Origin": "https://evil.example"}, path="/touch/stamp")
+        ).status == 403
+
+
+async def test_a_stamp_is_believed_while_redis_is_silent(
+    empty_redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracker.claims.CLAIM_SECONDS", 0.05)
+    async with page_on(empty_redis_url, tmp_path) as (page, redis):
+        await redis.client_pause(60_000, all=False)
+        try:
+            answer = await page.post({**REPORT, "lt": make_stamp(SECRET, OTHER, NOW_MS)})
+        finally:
+            await redis.client_unpause()
+        assert (answer.status, stamped(answer)) == (204, OTHER)
+
+
+async def test_a_visitor_who_floods_is_refused_and_others_are_not(empty_redis_url: str, tmp_path: Path) -> None:
+    async with page_on(empty_redis_url, tmp_path) as (page, redis):
+        answers = [await page.post(REPORT) for _ in range(VISITOR_BURST + 3)]
+        assert [one.status for one in answers] == [204] * VISITOR_BURST + [429] * 3
+        assert answers[-1].headers["retry-after"] == "5"
+        assert answers[-1].headers["access-control-allow-origin"] == SITE["Origin"]
+        assert (await page.post({**REPORT, "visitor_id": OTHER})).status == 204
+        assert page.metrics.touches_refused.value("too-many") == 3
+        assert len(await clicks(redis)) == VISITOR_BURST + 1
+
+
+async def test_a_network_that_floods_is_refused_before_its_bodies_are_read(
+    empty_redis_url: str, tmp_path: Path
+) -> None:
+    async with page_on(empty_redis_url, tmp_path) as (page, _):
+        statuses = [(await page.post(b"{")).status for _ in range(NETWORK_BURST + 1)]
+        assert statuses == [422] * NETWORK_BURST + [429]
+        assert (await page.post(b"{", {"Origin": "https://evil.example"})).status == 403
+        refused = page.metrics.touches_refused
+        assert [refused.value(reason) for reason in ("not-right", "too-many", "foreign-origin")] == [
+            NETWORK_BURST,
+            1,
+            1,
+        ]
 
 
 def test_campaigns_are_our_slugs_only() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tracker.ids import NIL_UUID
 from tracker.program import Program
-from tracker.visitors import cookie_visitor, make_stamp, opted_out, read_stamp, visitor_cookie
+from tracker.visitors import OF_LINK, cookie_visitor, is_of_link, make_stamp, opted_out, read_stamp, visitor_cookie
 
 SECRET = bytes(range(32))
 VISITOR = "0190b5a4-7c3e-7d2a-9f00-0123456789ab"
@@ -51,6 +51,12 @@ def test_a_stamp_is_read_for_a_day() -> None:
     assert read_stamp(SECRET, stamp, NOW_MS) == VISITOR
     assert read_stamp(SECRET, stamp, NOW_MS + DAY_MS - 1_000) == VISITOR
     assert read_stamp(SECRET, stamp, NOW_MS + DAY_MS) is None
+
+
+def test_a_links_stamp_is_one_as_well() -> None:
+    stamp = make_stamp(SECRET, VISITOR, NOW_MS, OF_LINK)
+    assert (len(stamp), read_stamp(SECRET, stamp, NOW_MS), is_of_link(stamp)) == (44, VISITOR, True)
+    assert not is_of_link(make_stamp(SECRET, VISITOR, NOW_MS))
 
 
 def test_a_stamp_with_any_bit_changed_or_another_key_is_refused() -> None:
