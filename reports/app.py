@@ -29,6 +29,7 @@ from reports.marketing import pages as marketing
 from reports.openapi import docs, openapi
 from reports.pages import SECURITY_HEADERS, STATIC
 from reports.partner_api.serving import partner_api_routes
+from reports.partner_app import campaign_pages
 from reports.partner_app import pages as partner
 from reports.problems import HANDLERS
 from reports.room import MAX_QUERIES_AT_ONCE, AttributionState, Room
@@ -44,6 +45,7 @@ PARTNER_PAGES = (
     ("/links/check", partner.link_check),
     ("/links/qr.svg", partner.link_qr_svg),
     ("/links/qr.png", partner.link_qr_png),
+    ("/campaigns", campaign_pages.campaigns),
     ("/clicks", partner.clicks),
     ("/licenses", partner.licenses),
     ("/licenses/{license_id}", partner.license),
@@ -72,6 +74,7 @@ ROUTES: list[BaseRoute] = [
     *partner_api_routes(),
     *(Route(f"/partner{path}", page(handler, PARTNER)) for path, handler in PARTNER_PAGES),
     *(Route(f"/admin/partners/{{partner_id}}{path}", page(handler, ADMIN)) for path, handler in PARTNER_PAGES),
+    Route("/partner/campaigns", page(campaign_pages.change_campaigns, PARTNER), methods=["POST"]),
     *(
         Route(path, with_slash)
         for path in ("/partner", "/admin", "/finance", "/marketing", "/admin/partners/{partner_id}")

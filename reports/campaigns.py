@@ -171,6 +171,13 @@ def coupon_label(campaign: Campaign, program: Program) -> str:
     return next((one.label for one in program.coupons if one.id == campaign.coupon_id), "")
 
 
+def deal_words(campaign: Campaign, program: Program) -> str:
+    """What the campaign gives to who signs up; empty for no more than everybody gets."""
+    days = f"{campaign.trial_days}-day trial" if campaign.trial_days else ""
+    coupon = usable_coupon(program, campaign.partner_id, campaign.coupon_id)
+    return ", ".join(filter(None, (days, coupon.label if coupon else "")))
+
+
 def _entries(campaign: Campaign) -> Mapping[Key, str | None]:
     """What the directory says of a campaign, its link and its deal."""
     entries: dict[Key, str | None] = {

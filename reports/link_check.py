@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import SplitResult, parse_qsl, unquote_plus, urlsplit, urlunsplit
 
+from reports.campaigns import deal_words, read_campaigns
 from reports.partners import Partner, find_partner
 from reports.pasted_link import BAD, CAREFUL, NOTE, Finding, read_pasted
 from reports.room import Room
 from tracker import redis_keys
-from tracker.app import FIXED_PATHS
+from tracker.app import is_link
 from tracker.client_address import Client
 from tracker.directory_lines import Link, link_line, link_of, partner_line, standing_of
 from tracker.events import Verdict
@@ -93,7 +94,7 @@ async def check_link(room: Room, pasted: str, viewer: Partner | None) -> LinkChe
 
 async def _check_tracker_link(check: LinkCheck, room: Room, parts: SplitResult, viewer: Partner | None) -> None:
     """A short or a direct link: what the redirect would decide for somebody's first click now."""
-    if parts.path in FIXED_PATHS or parts.path.startswith("/v1/"):
+    if not is_link(parts.path):
         check.verdict = "This is an address of Lasttouch's own, and no link to share."
         return
     asked = read_path(parts.path, room.program)
@@ -218,6 +219,8 @@ async def _judge(check: LinkCheck, room: Room, result: str, target: Target, view
         check.verdict = "This is another partner's link: you earn nothing with it."
         return
     check.whose = "own"
+    if target.campaign:
+        await _show_campaign(check, room, target.campaign)
     owner = viewer or await find_partner(room, partner_id)
     name = "you" if viewer else f"{owner.name} ({partner_id})" if owner else partner_id
     if check.counts:
@@ -226,6 +229,18 @@ async def _judge(check: LinkCheck, room: Room, result: str, target: Target, view
         check.verdict = "Your account is suspended: visitors are sent on, but their clicks do not count."
     else:
         check.verdict = f"{name} is suspended: visitors are sent on, but their clicks do not count."
+
+
+async def _show_campaign(check: LinkCheck, room: Room, slug: str) -> None:
+    """The partner's campaign, and what it gives to who signs up."""
+    campaign = (await read_campaigns(room, check.partner_id)).find(slug)
+    if campaign is None:
+        check.say(CAREFUL, f"There is no campaign {slug!r} of this partner's. The click counts, but for no campaign.")
+        return
+    check.facts |= {"Campaign": f"{campaign.name} ({slug})", "Deal": deal_words(campaign, room.program) or "none"}
+    if campaign.disabled_at is not None:
+        check.facts["Deal"] = "none"
+        check.say(CAREFUL, "This campaign is switched off: it gives no deal, and its link leads to the home page.")
 
 
 async def _suggest(check: LinkCheck, room: Room, parts: SplitResult, viewer: Partner | None) -> None:

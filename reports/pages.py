@@ -37,6 +37,7 @@ NAVIGATION: dict[str, tuple[tuple[str, str], ...]] = {
     "partner": (
         ("/partner/", "Overview"),
         ("/partner/links", "Links"),
+        ("/partner/campaigns", "Campaigns"),
         ("/partner/clicks", "Clicks"),
         ("/partner/licenses", "Licenses"),
         ("/partner/commissions", "Commission"),

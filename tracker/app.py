@@ -56,6 +56,11 @@ FIXED_PATHS = frozenset(
 )
 
 
+def is_link(path: str) -> bool:
+    """Whether an address is looked up as a link: all are but the few of the tracker's own."""
+    return path not in FIXED_PATHS and not path.startswith("/v1/") and not is_linker(path)
+
+
 def now_ms() -> int:
     """The clock, at the edge: milliseconds since 1970."""
     return time.time_ns() // 1_000_000
@@ -80,7 +85,7 @@ class TrackerApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path: str = scope["path"]
-            if path not in FIXED_PATHS and not path.startswith("/v1/") and not is_linker(path):
+            if is_link(path):
                 await self._redirect(scope, receive, send)
                 return
             if path in CALLS or path == "/v1/import":

@@ -34,6 +34,7 @@ ROWS_PER_PAGE = 50
 TABS = (
     ("/", "Overview"),
     ("/links", "Links"),
+    ("/campaigns", "Campaigns"),
     ("/clicks", "Clicks"),
     ("/licenses", "Licenses"),
     ("/commissions", "Commission"),
@@ -49,12 +50,12 @@ class Subject:
 
 
 async def overview(room: Room, viewer: Viewer, request: Request) -> Response:
-    subject = await _subject(room, viewer, request)
+    subject = await subject_of(room, viewer, request)
     partner_id = subject.partner.partner_id
     chosen = one_of("span", read_query(request, ("span",))["span"], [span.key for span in SPANS])
     span = next(one for one in SPANS if one.key == chosen)
     days = await read_days(room, partner_id, *dates_of(span, room.now_ms()))
-    return await _show(
+    return await show_subject(
         request,
         subject,
         "partner/overview.html",
@@ -68,7 +69,7 @@ async def overview(room: Room, viewer: Viewer, request: Request) -> Response:
 
 
 async def links(room: Room, viewer: Viewer, request: Request) -> Response:
-    subject = await _subject(room, viewer, request)
+    subject = await subject_of(room, viewer, request)
     partner, tracker = subject.partner, room.settings.tracker_url
     rows = [
         {
@@ -80,15 +81,15 @@ async def links(room: Room, viewer: Viewer, request: Request) -> Response:
         }
         for product in room.program.products.values()
     ]
-    return await _show(request, subject, "partner/links.html", links=rows)
+    return await show_subject(request, subject, "partner/links.html", links=rows)
 
 
 async def link_check(room: Room, viewer: Viewer, request: Request) -> Response:
     """What a pasted link will do, for this partner."""
-    subject = await _subject(room, viewer, request)
+    subject = await subject_of(room, viewer, request)
     pasted = request.query_params.get("link", "")
     check = await check_link(room, pasted, subject.partner) if pasted.strip() else None
-    return await _show(request, subject, "partner/link_check.html", check=check, qr_most=MAX_LINK)
+    return await show_subject(request, subject, "partner/link_check.html", check=check, qr_most=MAX_LINK)
 
 
 async def link_qr_svg(room: Room, viewer: Viewer, request: Request) -> Response:
@@ -105,7 +106,7 @@ async def _link_qr(
     room: Room, viewer: Viewer, request: Request, draw: Callable[[str], bytes], ending: str, media_type: str
 ) -> Response:
     """A QR code to be shown; with `download` a file to be kept."""
-    subject = await _subject(room, viewer, request)
+    subject = await subject_of(room, viewer, request)
     check = await check_link(room, request.query_params.get("link", ""), subject.partner)
     if check.whose != "own":
         raise NotFound("This is not one of your links.")
@@ -120,22 +121,22 @@ async def _link_qr(
 
 
 async def clicks(room: Room, viewer: Viewer, request: Request) -> Response:
-    subject = await _subject(room, viewer, request)
+    subject = await subject_of(room, viewer, request)
     after = read_cursor(read_query(request, ("cursor",))["cursor"])
     page = await clicks_page(room, subject.partner, after, ROWS_PER_PAGE)
-    return await _show(request, subject, "partner/clicks.html", page=page, older=_older(request, page))
+    return await show_subject(request, subject, "partner/clicks.html", page=page, older=_older(request, page))
 
 
 async def licenses(room: Room, viewer: Viewer, request: Request) -> Response:
-    subject = await _subject(room, viewer, request)
+    subject = await subject_of(room, viewer, request)
     after = read_cursor(read_query(request, ("cursor",))["cursor"])
     page = await licenses_page(room, subject.partner.partner_id, after, ROWS_PER_PAGE)
-    return await _show(request, subject, "partner/licenses.html", page=page, older=_older(request, page))
+    return await show_subject(request, subject, "partner/licenses.html", page=page, older=_older(request, page))
 
 
 async def license(room: Room, viewer: Viewer, request: Request) -> Response:
     """Why a license is theirs, click by click, and earned what it did, payment by payment."""
-    subject = await _subject(room, viewer, request)
+    subject = await subject_of(room, viewer, request)
     partner_id, license_id = subject.partner.partner_id, request.path_params["license_id"]
     found = await partner_license(room, partner_id, license_id) if is_caller_id(license_id) else None
     if found is None:
@@ -143,13 +144,13 @@ async def license(room: Room, viewer: Viewer, request: Request) -> Response:
     payments = await license_payments(room, license_id)
     explained = await explain_own_license(room, partner_id, license_id)
     candidates = partner_candidates(explained) if explained else []
-    return await _show(
+    return await show_subject(
         request, subject, "partner/license.html", license=found, payments=payments, candidates=candidates
     )
 
 
 async def commissions(room: Room, viewer: Viewer, request: Request) -> Response:
-    subject = await _subject(room, viewer, request)
+    subject = await subject_of(room, viewer, request)
     values = read_query(request, ("tier", "date_from", "date_to", "cursor"))
     wanted = LineFilter(
         partner_id=subject.partner.partner_id,
@@ -159,7 +160,7 @@ async def commissions(room: Room, viewer: Viewer, request: Request) -> Response:
     page = await partner_lines_page(room, wanted, read_cursor(values["cursor"]), ROWS_PER_PAGE)
     balance = await read_balance(room, subject.partner.partner_id)
     older = _older(request, page)
-    return await _show(
+    return await show_subject(
         request, subject, "partner/commissions.html", page=page, older=older, values=values, balance=balance
     )
 
@@ -175,16 +176,16 @@ async def chain_fragment(room: Room, viewer: Viewer, request: Request) -> Respon
 
 
 async def _chain(room: Room, viewer: Viewer, request: Request, template: str) -> Response:
-    subject = await _subject(room, viewer, request)
+    subject = await subject_of(room, viewer, request)
     partner_id, entry_id = subject.partner.partner_id, request.path_params["entry_id"]
     line = await partner_line(room, partner_id, entry_id)
     document = await partner_chain(room, partner_id, entry_id) if line else None
     if line is None or document is None:
         raise NotFound("There is no such commission line among yours.")
-    return await _show(request, subject, template, line=line, steps=chain_words(document, room.program))
+    return await show_subject(request, subject, template, line=line, steps=chain_words(document, room.program))
 
 
-async def _subject(room: Room, viewer: Viewer, request: Request) -> Subject:
+async def subject_of(room: Room, viewer: Viewer, request: Request) -> Subject:
     """The partner themself, or the one whom an administrator looks at."""
     is_own = viewer.scope == "partner"
     partner_id = viewer.partner_id if is_own else request.path_params["partner_id"]
@@ -202,7 +203,10 @@ def _older(request: Request, page: Page) -> str:
     return urlencode({**kept, "cursor": page.next_cursor})
 
 
-async def _show(request: Request, subject: Subject, template: str, **values: Any) -> HTMLResponse:
+async def show_subject(
+    request: Request, subject: Subject, template: str, status: int = 200, **values: Any
+) -> HTMLResponse:
+    """A page of the partner's, with the frame that all of them have."""
     is_first = not request.query_params.get("cursor")
     values.update(partner=subject.partner, base=subject.base, tabs=TABS, is_first=is_first)
-    return await pages.show(request, template, **values)
+    return await pages.show(request, template, status, **values)

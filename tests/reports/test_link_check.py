@@ -28,7 +28,7 @@ CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (f"{T}/lcP", CLICKED, ()),
     (f"{T}/a/P", CLICKED, ()),
     (f"{T}/a/P/partner_program?utm_content=x&sub=1", CLICKED, ("Passed on", "utm_content=x sub=1", "Partner Program")),
-    (f"{T}/spring", CLICKED, ("pp_spring", "https://www.livechat.com/offers/?utm_source=PP&utm_campaign=pp_spring&a=P")),
+    (f"{T}/spring", CLICKED, ("no campaign 'pp_spring'", "https://www.livechat.com/offers/?utm_source=PP&utm_campaign=pp_spring&a=P")),
     ("lcP", CLICKED, ()),
     ("localhost:8000/lcP", CLICKED, ("does not begin with https://",)),
     (f"  {T}/lcP\n", CLICKED, ("blank or a line break around",)),
@@ -127,6 +127,57 @@ def test_nobody_learns_more_of_another_partner_than_the_link_says(app: App, cook
             assert secret not in page
     own = checked(app, cookies["S"], f"{T}/a/S")
     assert "Your account is suspended: visitors are sent on" in own
+
+
+def test_a_campaign_is_shown_with_its_deal_to_whose_it_is(app: App, cookies: dict[str, str]) -> None:
+    form = {"name": "Winter review", "product": "livechat", "landing_url": "https://www.livechat.com/winter/"}
+    page = change(app, cookies["P"], 201, **form, trial_days="30", coupon_id="1")
+    (code,) = re.findall(rf"{T}/(\w+)</code>", page)
+    found = checked(app, cookies["P"], f"{T}/{code}")
+    for words in (
+        CLICKED,
+        "Winter review (pp_winter-review)",
+        "30-day trial, 10% off for a year",
+        "/winter/?utm_source",
+    ):
+        assert words in found
+    assert "Winter review" in checked(app, cookies["P"], "https://www.livechat.com/?a=P&utm_campaign=pp_winter-review")
+    foreign = checked(app, cookies["S"], f"{T}/{code}")
+    assert "pp_winter-review" in foreign and "Winter review" not in foreign and "30-day" not in foreign
+    (number,) = re.findall(r'name="stop" value="(\d+)"', page)
+    assert "is switched off" in change(app, cookies["P"], 200, stop=number)
+    assert "This campaign is switched off" in checked(app, cookies["P"], f"{T}/{code}")
+
+
+def test_campaigns_say_what_is_wrong_and_keep_what_was_filled_in(app: App, cookies: dict[str, str]) -> None:
+    good = {"name": "Spring video", "product": "livechat"}
+    for wrong, status, words in (
+        ({"name": "abc"}, 400, "at least 5 characters"),
+        ({"name": "x" * 101}, 400, "more than 100 characters"),
+        ({"product": "chatbot"}, 400, "choose one of the list"),
+        ({"landing_url": "https://evil.example/"}, 400, "must be an address on"),
+        ({"trial_days": "61"}, 400, "from 14 to 60 days"),
+        ({"trial_days": "ten"}, 400, "whole number"),
+        ({"coupon_id": "7"}, 403, "none of your coupons"),
+        ({"stop": "12345"}, 404, ""),
+    ):
+        page = change(app, cookies["P"], status, **{**good, **wrong})
+        assert words in page
+        assert status == 404 or f'value="{({**good, **wrong})["name"]}"' in page
+    change(app, cookies["P"], 201, **good)
+    assert "you have a campaign called" in change(app, cookies["P"], 409, **good)
+    assert "Spring video" not in app.get("/partner/campaigns", cookie=cookies["S"]).text
+    shown = app.get("/admin/partners/P/campaigns", cookie=cookies["admin"]).text
+    assert "Spring video" in shown and "Start a campaign" not in shown
+    assert app.send("POST", "/partner/campaigns", cookie=cookies["P"], form=good).status == 403, "without our own form"
+
+
+def change(app: App, cookie: str, status: int, **form: str) -> str:
+    """What the campaigns' page says to a form that is sent from it."""
+    (csrf,) = set(re.findall(r'name="csrf" value="([^"]+)"', app.get("/partner/campaigns", cookie=cookie).text))
+    answer = app.send("POST", "/partner/campaigns", cookie=cookie, form={**form, "csrf": csrf})
+    assert answer.status == status, answer.text
+    return answer.text.replace("&#39;", "'")
 
 
 def test_an_administrator_learns_whose_link_it_is(app: App, cookies: dict[str, str]) -> None:

@@ -18,9 +18,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--no-first-run"]  # fmt: skip
 PAGES = {
-    "P": ("/partner/", "/partner/links", "/partner/links/check", "/partner/links/check?link=localhost:8000/a/P?lt=x",
-          "/partner/clicks", "/partner/licenses", "/partner/licenses/L1",
-          "/partner/commissions"),
+    "P": ("/partner/", "/partner/links", "/partner/campaigns", "/partner/links/check",
+          "/partner/links/check?link=localhost:8000/a/P?lt=x", "/partner/clicks", "/partner/licenses",
+          "/partner/licenses/L1", "/partner/commissions"),
     "admin": ("/admin/", "/admin/partners", "/admin/commissions", "/admin/licenses/L2", "/admin/tokens", "/admin/links",
               "/admin/partners/P/"),
     "marketing": ("/marketing/funnel?group_by=week", "/marketing/funnel?group_by=partner",
@@ -35,6 +35,13 @@ def browser() -> Iterator[Browser]:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def directory(app: App) -> None:
+    """P as trackers know them."""
+    entry = {"joined_at": world.day(2), "name": "P", "email": "e", "email_hash": "h", "recruiter_id": "", "links": {}}
+    app.redis.hset(redis_keys.PARTNERS, "P", json.dumps({**entry, "changes": []}))
 
 
 @pytest.fixture
@@ -118,8 +125,6 @@ def test_pages_fit_and_are_labelled(browser: Browser, app: App, complaints: list
 
 
 def test_a_link_is_checked_by_keyboard_and_its_qr_code_shows(browser: Browser, app: App, complaints: list[str]) -> None:
-    entry = {"joined_at": world.day(2), "name": "P", "email": "e", "email_hash": "h", "recruiter_id": "", "links": {}}
-    app.redis.hset(redis_keys.PARTNERS, "P", json.dumps({**entry, "changes": []}))
     page = open_page(browser, app, complaints)
     sign_in(page, app.tokens["P"])
     page.goto("/partner/links")
@@ -132,6 +137,24 @@ def test_a_link_is_checked_by_keyboard_and_its_qr_code_shows(browser: Browser, a
     with page.expect_download() as download:
         page.get_by_role("link", name="as PNG").click()
     assert download.value.suggested_filename == "qr-P.png"
+    assert complaints == []
+    page.context.close()
+
+
+def test_a_campaign_is_started_and_switched_off(browser: Browser, app: App, complaints: list[str]) -> None:
+    page = open_page(browser, app, complaints, width=360)
+    sign_in(page, app.tokens["P"])
+    page.goto("/partner/campaigns")
+    page.get_by_label("Name").fill("Summer video, 20 % off <b>")
+    page.get_by_label("Trial, in days").fill("30")
+    page.get_by_role("button", name="Start it").click()
+    assert (
+        page.get_by_role("status").inner_text() == "“Summer video, 20 % off <b>” has started. Its link works at once."
+    )
+    assert page.get_by_role("cell", name="30-day trial").count() == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.get_by_role("button", name="Switch Summer video").click()
+    assert "switched off" in page.get_by_role("status").inner_text()
     assert complaints == []
     page.context.close()
 
