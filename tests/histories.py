@@ -36,6 +36,8 @@ START = int(datetime(2025, 1, 6, 12, tzinfo=UTC).timestamp() * 1000)
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
 CRAWLER = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 
+VERDICTS = (*["human"] * 6, "bot", "prefetch", "head", "opted-out")  # an import tells the first two apart by itself
+SOURCES = ("redirect", "touch", "import")
 PARTNERS = ("A", "B", "C", "D")
 NEVER_JOINS = "ghost"
 VISITORS = 2
@@ -146,7 +148,7 @@ percents = st.sampled_from((0, 1, 500, 1250, 2000, 3333, 10_000))
 @st.composite
 def histories(draw: st.DrawFn, number: int = 0, *, through_api: bool) -> History:
     """A history in namespace `number`. Only what goes `through_api` is free of what the API never lets in: two
-    partners of one e-mail, and imported clicks of visitors who opted out."""
+    partners of one e-mail, and clicks that are not imported."""
     drawing = _Drawing(draw, Namespace(number), through_api)
     facts: list[AnyFact] = [
         *drawing.partners(),
@@ -245,7 +247,7 @@ class _Drawing:
         )
         facts: list[AnyFact] = []
         for high, low in keys:
-            verdict = self.draw(st.sampled_from([*["human"] * 6, "bot", "bot" if self.through_api else "opted-out"]))
+            verdict = self.draw(st.sampled_from(VERDICTS[:7] if self.through_api else VERDICTS))
             facts.append(
                 Clicked(
                     click_id=self.ns.uuid(high, low),
@@ -255,7 +257,7 @@ class _Drawing:
                     product=self.draw(st.sampled_from(["livechat", "partner_program"])),
                     campaign=self.draw(st.sampled_from(["", "pp_spring"])),
                     verdict=verdict,
-                    source="import",
+                    source="import" if self.through_api else self.draw(st.sampled_from(SOURCES)),
                     user_agent=BROWSER if verdict == "human" else CRAWLER,
                 )
             )

@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from hypothesis import strategies as st
 
 from attribution.audit import audit
 from attribution.ledger import News, Round, run_round
-from attribution.loader import Loader
+from attribution.loader import Load, Loader
 from attribution.warehouse import Warehouse, load_queries
 from tests.histories import History, histories, merged, reduced
 from tests.reference import AnyFact, Outcome, once, outcome, without_zeros
@@ -243,24 +244,33 @@ def unbalanced(warehouse: Warehouse) -> list[str]:
     found = [f"the tiers are not the headline: {row}" for row in warehouse.rows(HEADLINES)]
     found += [f"all came back, and something stays: {row}" for row in warehouse.rows(FULLY_RETURNED)]
     balances = load_queries(Path(__file__).parent.parent / "reports" / "queries")["partner_balance"]
-    sums: dict[str, dict[int, int]] = defaultdict(dict)
-    for row in warehouse.rows(BY_PARTNER):
-        sums[row["partner_id"]][row["tier"]] = row["cents"]
-    for partner_id, lines in sums.items():
-        shown = warehouse.rows(balances, partner_id=partner_id, now_ms=now_ms())
-        if {row["tier"]: row["commission_cents"] for row in shown} != lines:
-            found.append(f"the balance of {partner_id} is {shown}, its lines say {lines}")
+    lines = {(row["partner_id"], row["tier"]): row["cents"] for row in warehouse.rows(BY_PARTNER)}
+    partners = sorted({partner_id for partner_id, _ in lines})
+    shown = warehouse.rows(balances, partner_ids=partners, now_ms=now_ms())
+    told = {(row["partner_id"], row["tier"]): row["commission_cents"] for row in shown}
+    for key, cents in lines.items():
+        if told.get(key) != cents:
+            found.append(f"the balance of {key} is {told.get(key)}, its lines say {cents}")
     return found
 
 
 @dataclass(frozen=True)
 class Delivery:
     """How a history comes. Bit n of `rounds_after` says whether a round follows batch n; one follows the last. Every
-    round first dies before its statement number `dies_before`, is tried again, and dies further on; then it is done."""
+    round first dies before its statement number `dies_before`, is tried again, and dies further on; then it is done.
+    Every load dies as well, before its statement number `load_dies_before`."""
 
     rounds_after: int
     entry_size: int
     dies_before: int
+    load_dies_before: int
+
+    def load(self, client: redis.Redis, warehouse: Warehouse) -> Load | None:
+        """A load that dies, and the one of the process after it. None when all was done before the process died."""
+        mortal: Any = Mortal(warehouse, self.load_dies_before)
+        with suppress(Died):
+            return Loader(client, mortal, PROGRAM, now_ms).load_once()
+        return Loader(client, warehouse, PROGRAM, now_ms).load_once()
 
     def round(self, warehouse: Warehouse, news: News | None) -> tuple[list[str], Round | None]:
         """A round that dies twice. What readers see changes when it is published, not before; the ledger at once.
@@ -288,7 +298,6 @@ class Delivery:
         """What is wrong after the first round that leaves anything wrong. An exception is a problem too."""
         client.flushall()
         empty(warehouse)
-        loader = Loader(client, warehouse, PROGRAM, now_ms)
         arrived: list[AnyFact] = []
         expected = Outcome()
         news: News | None = None
@@ -297,16 +306,19 @@ class Delivery:
                 deliver(client, batch, self.entry_size)
                 arrived += batch
                 expected = expected_after(history, number + 1)
-                load = loader.load_once()
+                load = self.load(client, warehouse)
+                if load is None:  # it is finished, and died before anybody heard what it brought
+                    news = None
                 if news and load:
                     stored = Counter(news.stored) + Counter(load.by_type)
                     news = replace(news, through_load=load.load_id, stored=stored)
                 if self.rounds_after >> number & 1 or number == len(history.batches) - 1:
                     found, done = self.round(warehouse, news)
                     news = News(done, done.through_load, {}) if done else None
+                    found += unbalanced(warehouse)
                     if found := found + problems(client, warehouse, arrived, expected):
                         return [f"after batch {number + 1}:", *found]
-            return audit_problems(warehouse, expected) + unbalanced(warehouse)
+            return audit_problems(warehouse, expected)
         except Exception:
             return [traceback.format_exc()]
 
@@ -356,7 +368,10 @@ def test_ledger_equals_the_rules(number: int, journal_client: redis.Redis, wareh
     history = merged(all_histories()[number * SIDE_BY_SIDE : (number + 1) * SIDE_BY_SIDE])
     chance = random.Random(f"{SEED} {number}")
     delivery = Delivery(
-        rounds_after=chance.randrange(32), entry_size=chance.choice([1, 3, 100]), dies_before=chance.randrange(1, 30)
+        rounds_after=chance.randrange(32),
+        entry_size=chance.choice([1, 3, 100]),
+        dies_before=chance.randrange(1, 30),
+        load_dies_before=chance.randrange(1, 50),
     )
 
     def found(history: History) -> list[str]:
