@@ -89,6 +89,16 @@ def rebuild(options: Options) -> int:
     return rebuild_command(read_settings(data=options.data))
 
 
+def linker(options: Options) -> int:
+    """print the tag that puts linker.js into the sites' pages, pinned by its hash"""
+    from tracker.linker import Linker
+    from tracker.program import load_program
+
+    settings = read_settings(data=options.data)
+    print(Linker.of(load_program(settings.program_path)).tag(settings.tracker_url))
+    return 0
+
+
 def whatif(options: Options) -> int:
     """what the ledger would be under other rules over the same history; changes nothing"""
     from reports.whatif_command import whatif_command
@@ -330,6 +340,7 @@ COMMANDS = (
     Command("import", import_, (FILE, DATA, REJECTS)),
     Command("audit", audit, (DATA, AUDIT_REPLAY)),
     Command("rebuild", rebuild, (DATA,)),
+    Command("linker", linker, (DATA,)),
     Command("whatif", whatif, (DATA, WINDOW_DAYS, FIRST_TIER, SECOND_TIER, MODEL, SELF_REFERRAL, FORMAT)),
     Command("quarantine", quarantine, (DATA, REPLAY)),
     Command("bench", bench, (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS, LINKS, WAITING, SEED, WORKERS, *SIZE, SCALE)),

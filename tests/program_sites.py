@@ -10,7 +10,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +59,8 @@ class ProgramSites:
     pages: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
     arrivals: list[Arrival] = field(default_factory=list)
+    keep: Callable[[Mapping[str, str], Mapping[str, str]], list[str]] | None = None
+    """What the sites' server keeps of a landing: from query and cookies to `Set-Cookie` headers."""
 
     def url(self, site: str, path: str = "/", **query: str) -> str:
         return f"http://{HOSTS[site]}:{self.port}{path}" + (f"?{urlencode(query)}" if query else "")
@@ -95,7 +97,10 @@ class ProgramSites:
         script = f'<script defer src="{self.tracker_url}/linker.js"{extra}></script>'
         page = PAGE.format(site=site, path=path, script=script, more=self.pages.get(path, ""), **names)
         policy = f"default-src 'none'; script-src {self.tracker_url}; connect-src {self.tracker_url}; base-uri 'none'"
-        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+        response = HTMLResponse(page, headers={"Content-Security-Policy": policy})
+        for cookie in self.keep(query, request.cookies) if self.keep else ():
+            response.headers.append("Set-Cookie", cookie)
+        return response
 
 
 @contextmanager

@@ -44,7 +44,7 @@
   let isGranted = !needsConsent;
   let isRefused = false;
   let isAsking = false;
-  // A landing that waits for consent: {partner, stamp, campaign, url, referrer}.
+  // A landing that waits for consent: {partner, stamp, read, campaign, url, referrer}.
   let pending = null;
 
   // ── What this browser keeps: cookies, and memory where it takes none ──
@@ -157,10 +157,11 @@
     const given = parameter("lt");
     const read = readStamp(given);
     // A hyperlink's stamp that comes from anywhere else was copied.
-    const stamp = read && (!read.isOfLink || program.hosts.includes(hostOf(referrer))) ? given : "";
+    const isCopy = !read || (read.isOfLink && !program.hosts.includes(hostOf(referrer)));
+    const stamp = isCopy ? "" : given;
     if (!isOptedOut && SHAPES[PARTNER].test(partner || "") && (stamp || !isLanded(referrer))) {
       const campaign = pairs(location.search).find(isPair("utm_campaign"));
-      pending = plain({ partner, stamp, campaign, url: location.href, referrer });
+      pending = plain({ partner, stamp, read, campaign, url: location.href, referrer });
     }
     if (!pending || isAllowed()) bind();
   });
@@ -170,18 +171,17 @@
   const bind = () => {
     clean();
     if (!pending) return;
-    const { partner, stamp, url, referrer } = pending;
+    const { partner, stamp, read, url, referrer } = pending;
     pending = null;
     const own = kept(VISITOR);
     const before = kept(PARTNER);
-    const read = readStamp(stamp);
     const isSame = read && read.visitor === own;
     if (isSame && ownStamp(0)) return keepPartner(partner);
     const fallback = own && !isSame ? own : newVisitor();
-    const isBelieved = read && read.seconds > 0 && !(read.isOfLink && own);
+    const isBelieved = stamp && read.seconds > 0 && !(read.isOfLink && own);
     if (isBelieved) become(read.visitor, stamp);
-    else if (!read) become(fallback, ownStamp(0));
-    if (isBelieved || !read) keepPartner(partner);
+    else if (!stamp) become(fallback, ownStamp(0));
+    if (isBelieved || !stamp) keepPartner(partner);
     const settle = quietly((answer) => {
       if (!isAllowed()) return;
       if (answer.read) become(answer.read.visitor, answer.stamp);
@@ -222,25 +222,22 @@
     return target;
   };
 
-  const linkOf = (event) => {
-    const link = event.composedPath().find((node) => node instanceof Element && /^(a|area)$/.test(node.localName));
-    const name = link && ["href", "xlink:href"].find((one) => attribute(link, one));
-    return name ? [link, name] : [];
-  };
+  const isLink = (node) => node instanceof Element && /^(a|area)$/.test(node.localName) && attribute(node, "href");
+  const linkOf = (event) => event.composedPath().find(isLink);
 
   // A menu may copy an address as well as open it. It gets no stamp, for a copy is for somebody else. The other site
   // must see where its visitor comes from, or it takes the stamp for copied.
   const follow = quietly((event) => {
-    const [link, name] = linkOf(event);
-    if (!link || !decorate(link, name, event.type === "contextmenu")) return;
+    const link = linkOf(event);
+    if (!link || !decorate(link, "href", event.type === "contextmenu")) return;
     setAttribute(link, "referrerpolicy", "origin");
     setAttribute(link, "rel", (attribute(link, "rel") || "").replace(/noreferrer/i, "noopener"));
   });
 
   const approach = quietly((event) => {
     event.composedPath().forEach(enter);
-    const [link, name] = linkOf(event);
-    if (link && decorated(attribute(link, name), baseOf(link))) refresh();
+    const link = linkOf(event);
+    if (link && decorated(attribute(link, "href"), baseOf(link))) refresh();
   });
 
   // ── Forms ──

@@ -45,7 +45,7 @@ PREFLIGHT_SECONDS = 86_400
 A_VISITOR = "must be a UUID in canonical lower-case text, and not the nil UUID"
 # A visitor lands now and then; a network (/24, /48) may be an office, or a carrier's many customers. Per worker.
 VISITOR_BURST, VISITOR_PER_SECOND = 20, 0.2
-NETWORK_BURST, NETWORK_PER_SECOND = 500, 50.0
+NETWORK_BURST, NETWORK_PER_SECOND = 1000, 100.0
 
 
 class Touch:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.harness import BROWSER, Journey, Server, serving
+from tests.harness import BROWSER, ROOT, Journey, Server, serving
 from tests.program_sites import HOSTS, Arrival, ProgramSites, program_sites
 from tracker.visitors import make_stamp
 
@@ -148,6 +148,7 @@ def visits(browser: Browser, sites: ProgramSites, server: Server) -> Iterator[Ca
 
     sites.pages.clear()
     sites.attributes.clear()
+    sites.keep = None
     yield make
     for context in contexts:
         context.close()
@@ -265,13 +266,39 @@ def test_without_javascript_the_sites_server_forwards_the_raw_stamp(visits: Call
     assert (attribution["partner_id"], attribution["reason"]) == (visit.journey.id("A"), "last_touch")
 
 
-def test_a_cookie_of_the_sites_own_server_is_taken_over(visit: Visit) -> None:
-    """docs/linker.md: the server keeps the visitor of the raw stamp itself, where scripts' cookies live for days."""
+def documented() -> Any:
+    """What docs/linker.md gives to servers in Python."""
+    page = (ROOT / "docs/linker.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    return names["cookies_to_set"]
+
+
+def test_a_site_whose_server_keeps_the_visitor(visits: Callable[..., Visit]) -> None:
+    """docs/linker.md, Safari: a cookie that a script wrote would live for days."""
+    visit, copying, without = visits(), visits(), visits(java_script_enabled=False)
+    visit.sites.keep = documented()
+    without.page.goto(f"{visit.sites.tracker_url}/a/{visit.journey.id('A')}")
+    kept = without.cookies()
+    (tracker_cookie,) = [one["value"] for one in without.context.cookies() if one["domain"] == TRACKER_HOST]
+    assert (kept["lt_visitor"]["value"], kept["lt_visitor"]["httpOnly"]) == (tracker_cookie, False)
+    assert kept["lt_partner"]["expires"] == pytest.approx(time.time() + DAYS_120, abs=60)
+    visit.follow("A")
+    mine = visit.id()
+    assert mine == next(one["value"] for one in visit.context.cookies() if one["name"] == "lt_vid")
+    arrival = visit.arrival("/next", lambda: visit.page.click("#link"))
+    visit.settle()
+    assert (visit.id(), visit.said) == (mine, ["stamped", "stamped"])
+    copying.land(visit.sites.url("partners", "/next", **arrival.query))
+    assert copying.id() not in (mine, None)
+    assert (copying.partner(), copying.said) == (visit.journey.id("A"), ["counted"])
+
+
+def test_a_visitor_who_travels_days_later_has_a_fresh_stamp(visit: Visit) -> None:
     visitor = str(uuid.uuid4())
     for name, value in (("lt_visitor", visitor), ("lt_partner", visit.journey.id("A"))):
         visit.context.add_cookies([{"name": name, "value": value, "url": visit.sites.url("livechat")}])
     visit.page.goto(visit.sites.url("livechat"))
-    assert (visit.id(), visit.partner()) == (visitor, visit.journey.id("A"))
     visit.wait("fresh stamp", lambda: "lt_stamp" in visit.cookies())
     arrival = visit.arrival("/next", lambda: visit.page.click("#link"))
     visit.settle()
@@ -444,7 +471,7 @@ def test_an_address_is_as_it_was_soon_after_and_a_copied_one_has_no_stamp(travel
     assert page.evaluate(href) == before
 
 
-def test_other_stamps_leave_what_a_link_says_as_it_is(travelling: Visit) -> None:
+def test_page_code_gets_an_address_with_all_that_was_in_it(travelling: Visit) -> None:
     page = travelling.page
     page.goto(travelling.sites.url("livechat"))
     partners = travelling.sites.url("partners")
