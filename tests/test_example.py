@@ -176,6 +176,17 @@ def test_nothing_is_kept_without_consent_or_of_whom_asks_for_privacy(run: Run) -
     assert visitor.cookies["site_a"] == partner_id
 
 
+def test_the_server_sends_the_scripts_cookies_back_for_browsers_that_forget_them(run: Run) -> None:
+    livechat, _ = sites(run)
+    visitor_id = "252c317e-5f1e-4e9e-90ad-7766cec26137"
+    answer = Browser(run, {"lt_visitor": visitor_id, "lt_partner": "P"}).ask("GET", f"{livechat}pricing/")
+    assert answer.headers.get_all("Set-Cookie") == [
+        f"lt_visitor={visitor_id}; Max-Age=10368000; Path=/; SameSite=Lax",
+        "lt_partner=P; Max-Age=10368000; Path=/; SameSite=Lax",
+    ]
+    assert Browser(run, {"lt_visitor": "x", "lt_partner": "a/b"}).ask("GET", livechat).headers["Set-Cookie"] is None
+
+
 def test_the_sites_have_hosts_and_headers_of_their_own(run: Run) -> None:
     livechat, partners = sites(run)
     page = Browser(run).ask("GET", livechat)

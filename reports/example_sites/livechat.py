@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -80,14 +81,14 @@ def account(sites: Sites, request: Request) -> Response:
     signed_up = calls[0].body
     refunded = {call.body["payment_id"] for call in calls if call.path == "/v1/refunds"}
     payments = [call.body for call in calls if call.path == "/v1/payments"]
-    plan = PLANS[signed_up["plan"]]
     return render(
         sites,
         request,
         "account.html",
         license=signed_up,
-        plan=plan,
-        price_cents=plan.seat_cents * signed_up["seats"],
+        plan=PLANS[signed_up["plan"]],
+        deal=deal_of(calls[0]),
+        price_cents=price_cents(calls[0]),
         payments=payments,
         refunded=refunded,
         calls=calls,
@@ -97,7 +98,7 @@ def account(sites: Sites, request: Request) -> Response:
 def pay(sites: Sites, form: Form, path: Mapping[str, str]) -> str:
     """A payment that the billing has taken. Its number comes from the page, so that a double click pays once."""
     calls = _license(sites, path["license_id"])
-    license_id, signed_up = path["license_id"], calls[0].body
+    license_id = path["license_id"]
     number = form.fields.get("number", "")
     if not (number.isascii() and number.isdigit() and 1 <= int(number[:4]) <= MOST_PAYMENTS):
         raise Wrong(f"This example takes {MOST_PAYMENTS} payments of a license.")
@@ -105,7 +106,7 @@ def pay(sites: Sites, form: Form, path: Mapping[str, str]) -> str:
     body = {
         "payment_id": payment_id,
         "license_id": license_id,
-        "amount_cents": PLANS[signed_up["plan"]].seat_cents * signed_up["seats"],
+        "amount_cents": price_cents(calls[0]),
         "currency": "USD",
         "paid_at": now(),
         "method": "card",
@@ -130,6 +131,18 @@ def refund(sites: Sites, form: Form, path: Mapping[str, str]) -> str:
     }
     sites.outbox.tell("/v1/refunds", body["refund_id"], path["license_id"], body)
     return "../"
+
+
+def deal_of(signup: Call) -> Mapping[str, Any]:
+    """What the campaign that brought the visitor promised them, as Lasttouch answered; empty for nothing."""
+    return signup.answer.get("deal") or {}
+
+
+def price_cents(signup: Call) -> int:
+    """What a month costs, with the coupon of the deal."""
+    full_cents = PLANS[signup.body["plan"]].seat_cents * int(signup.body["seats"])
+    coupon = deal_of(signup).get("coupon") or {"discount_percent": 0}
+    return full_cents - full_cents * int(coupon["discount_percent"]) // 100
 
 
 def _license(sites: Sites, license_id: str) -> list[Call]:

@@ -115,7 +115,7 @@ def render(sites: Sites, request: Request, template: str, status: int = 200, **v
     )
     response = HTMLResponse(_ENVIRONMENT.get_template(template).render(values), status, _headers(sites))
     if not base or request.cookies.get(CONSENT_COOKIE) == "yes":
-        for cookie in cookies_to_keep(request.query_params, request.headers):
+        for cookie in cookies_to_keep(request.query_params, request.headers, request.cookies):
             response.headers.append("Set-Cookie", cookie)
     return response
 

@@ -2,7 +2,8 @@
 
 Mostly linker.js says so, in the hidden fields `lt_visitor` and `lt_partner` of a form. Where a browser runs no
 JavaScript it is the site's server that remembers what the visitor arrived with: the raw stamp `lt` and the Partner ID
-`a`, in cookies of its own.
+`a`, in cookies of its own. And where a browser soon forgets what scripts keep, as Safari does, the server keeps
+linker.js's two cookies for it, by sending them back.
 
 Whatever a visitor sends may be forged or broken. What cannot be right is dropped here, for nobody's signup may fail
 because of it; whether a stamp is genuine is for Lasttouch to say.
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 STAMP_COOKIE, PARTNER_COOKIE = "site_lt", "site_a"
 STAMP_SECONDS = 24 * 3600  # how long a stamp is good for
-PARTNER_SECONDS = 120 * 24 * 3600  # the program's window
+WINDOW_SECONDS = 120 * 24 * 3600  # the program's window
 
 _VISITOR_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PARTNER_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -48,22 +49,23 @@ def read_referral(form: Mapping[str, str], cookies: Mapping[str, str]) -> Referr
     )
 
 
-def cookies_to_keep(query: Mapping[str, str], headers: Mapping[str, str]) -> list[str]:
-    """The `Set-Cookie` headers of a page that a visitor lands on: the last partner's link wins.
+def cookies_to_keep(query: Mapping[str, str], headers: Mapping[str, str], cookies: Mapping[str, str]) -> list[str]:
+    """The `Set-Cookie` headers of a page: what a visitor lands with (the last partner's link wins), and what linker.js
+    kept before, which it has to read and so is not HttpOnly.
 
-    None for a visitor who asked not to be followed.
+    None for a visitor who asked not to be followed. A site that is served over https adds `Secure`.
     """
     if headers.get("sec-gpc") == "1" or headers.get("dnt") == "1":
         return []
     kept = (
-        (STAMP_COOKIE, _clean(_STAMP, query.get("lt", "")), STAMP_SECONDS),
-        (PARTNER_COOKIE, _clean(_PARTNER_ID, query.get("a", "")), PARTNER_SECONDS),
+        (STAMP_COOKIE, _clean(_STAMP, query.get("lt", "")), STAMP_SECONDS, "; HttpOnly"),
+        (PARTNER_COOKIE, _clean(_PARTNER_ID, query.get("a", "")), WINDOW_SECONDS, "; HttpOnly"),
+        ("lt_visitor", _clean(_VISITOR_ID, cookies.get("lt_visitor", "")), WINDOW_SECONDS, ""),
+        ("lt_partner", _clean(_PARTNER_ID, cookies.get("lt_partner", "")), WINDOW_SECONDS, ""),
     )
-    return [_cookie(name, value, seconds) for name, value, seconds in kept if value]
-
-
-def _cookie(name: str, value: str, seconds: int) -> str:
-    return f"{name}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax"
+    return [
+        f"{name}={value}; Max-Age={seconds}; Path=/; SameSite=Lax{more}" for name, value, seconds, more in kept if value
+    ]
 
 
 def _clean(allowed: re.Pattern[str], value: str) -> str:
