@@ -148,6 +148,24 @@ def test_a_join_shows_the_links_and_an_email_joins_once(run: Run) -> None:
     assert f"a={told['partner_id']}" in Browser(run).follow(code)
 
 
+def test_a_campaigns_deal_is_given_and_what_was_really_paid_is_told(run: Run) -> None:
+    livechat, _ = sites(run)
+    port = urlsplit(run.where()["app_url"]).port or 0
+    admin = {"Authorization": f"Bearer {(run.data / 'admin-token').read_text().strip()}"}
+    path = f"/v2/admin/partners/{PARTNERS[0].partner_id}/tokens"
+    partner = {"Authorization": f"Bearer {send(port, 'POST', path, {'label': 'deals'}, admin).json['token']}"}
+    campaign = {"name": "Winter video", "product": "livechat", "trial_duration": 30, "coupon_id": 1}
+    started = send(port, "POST", "/v2/partners/affiliates/campaigns", campaign, partner)
+    assert started.status in (200, 201), started.body
+    browser = Browser(run)
+    browser.follow(urlsplit(started.json["short_url"]).path)
+    until("the click is in Redis", SOON_SECONDS, lambda: run.pipeline()["spooled"] == 0)
+    account = browser.send(f"{livechat}signup/", **{**TRIAL, "email": "deal@example.com"})
+    assert "a trial of 30 days, 10% off for a year" in browser.read(account)
+    browser.send(f"{account}pay/", number="1")
+    assert browser.told(account)[2]["amount_cents"] == 2610
+
+
 def test_forms_that_are_wrong_say_so_and_keep_what_was_filled_in(run: Run) -> None:
     livechat, _ = sites(run)
     for change, complaint in (
