@@ -25,6 +25,7 @@ SCOPES = ("admin", "service", "marketing", "finance", "partner")
 MAX_TOKEN_LENGTH = 200
 MAX_TOKENS = 100  # active ones of a scope or partner
 ENDING_LENGTH = 4  # characters of 43: what is left is as good as all
+BEFORE_FIRST = 1000  # numbers begin above those that programs try out: a test of `DELETE …/1` revokes nothing
 USE_MS = 60_000  # how exactly the last use is kept
 MOST_USES = 10_000  # tokens whose last use a process remembers
 
@@ -94,7 +95,10 @@ class Tokens:
         Raises Conflict when the label is in use, or there are as many tokens as may be.
         """
         secret = _prefix(scope) + secrets.token_urlsafe(32)
-        number: int = await self._redis.incr(redis_keys.TOKEN_COUNTER)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.set(redis_keys.TOKEN_COUNTER, BEFORE_FIRST, nx=True)
+            pipe.incr(redis_keys.TOKEN_COUNTER)
+            number = int((await pipe.execute())[1])
         token = Token(number, scope, partner_id, label, now_ms, expires_at, secret[-ENDING_LENGTH:])
 
         async def add(known: Known) -> tuple[None, Step]:
