@@ -90,22 +90,24 @@ def test_the_code_does_what_the_page_says(journey: Journey, tmp_path: Path, lang
         ("signed_up", [account("A"), {"lt_visitor": touched.id, "lt_partner": journey.id("P")}, {}]),
         ("signed_up", [account("L"), {"lt_visitor": "", "lt_partner": ""}, {"site_lt": stamp}]),
         ("signed_up", [account("F"), {"lt_visitor": "forged", "lt_partner": "no body"}, {"site_a": journey.id("P")}]),
+        ("signed_up", [account("K"), {}, {"lt_visitor": touched.id, "lt_partner": journey.id("P")}]),
         ("joined", [partner, {"lt_visitor": touched.id}, {}]),
         ("paid", [payment]),
         ("refunded", [refund]),
         ("paid", [{**payment, "amount_cents": 2901}]),
     ]
     answers = run(language, tmp_path, journey.server.environ["LASTTOUCH_TRACKER_URL"], calls)
-    first, again, stamped, forged, joined, paid, refunded, refused = answers
+    first, again, stamped, forged, kept, joined, paid, refunded, refused = answers
     assert first == again
     assert stamped["license_id"] == journey.id("L") and forged["attribution"]["partner_id"] == journey.id("P")
+    assert kept["attribution"]["partner_id"] == journey.id("P")
     assert (joined["recruiter_id"], set(joined["links"])) == (journey.id("P"), {"livechat", "partner_program"})
     assert (paid["payment_id"], refunded["refund_id"]) == (payment["id"], refund["id"])
     assert refused["refused"]["status"] == 409
     assert not any("ignored" in answer for answer in answers), "every field has a name that is known"
     journey.attributed()
-    reasons = [journey.attribution(name)["reason"] for name in ("A", "L", "F")]
-    assert reasons == ["last_touch", "last_touch", "explicit_partner"]
+    reasons = [journey.attribution(name)["reason"] for name in ("A", "L", "F", "K")]
+    assert reasons == ["last_touch", "last_touch", "explicit_partner", "last_touch"]
 
 
 @pytest.mark.parametrize("language", PROGRAMS)
