@@ -6,13 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from reports.campaigns import long_url, read_campaigns, short_url
-from reports.partner_api.affiliate_lists import (
-    get_affiliate_licenses,
-    get_partners_referred,
-    get_performance_report,
-)
-from reports.partner_api.affiliate_results import (
+from reports.affiliate_results import (
     CLICKS,
     CONVERSIONS,
     EARNINGS,
@@ -21,6 +15,12 @@ from reports.partner_api.affiliate_results import (
     campaign_earning_days,
     days_of,
     total_of,
+)
+from reports.campaigns import long_url, read_campaigns, short_url
+from reports.partner_api.affiliate_lists import (
+    get_affiliate_licenses,
+    get_partners_referred,
+    get_performance_report,
 )
 from reports.partner_api.asked import ALL, Asked, Handler
 from reports.partner_api.campaigns import create_campaign, disable_campaign, get_campaigns, search_campaigns

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from reports.affiliate_results import earnings_by_campaign
 from reports.campaigns import (
     Wanted,
     coupon_label,
@@ -15,7 +16,6 @@ from reports.campaigns import (
     start_campaign,
     stop_campaign,
 )
-from reports.partner_api.affiliate_results import earnings_by_campaign
 from reports.partner_api.asked import ALL, Asked, bad_field, bad_request
 from reports.partner_api.dates import money, timestamp
 from reports.periods import ALL_TIME

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from reports.access import Viewer, read_form
+from reports.affiliate_results import CLICKS, CONVERSIONS, EARNINGS, TRIALS, by_campaign
 from reports.campaigns import (
     Wanted,
     deal_words,
@@ -21,6 +22,7 @@ from reports.campaigns import (
 )
 from reports.filters import read_query
 from reports.partner_app.pages import show_subject, subject_of
+from reports.periods import ALL_TIME
 from reports.room import Room
 from tracker.campaigns import Campaign
 from tracker.errors import BadRequest, Conflict, Forbidden, Invalid, Problem
@@ -32,13 +34,17 @@ MAX_LANDING_URL = 1024
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A campaign as its page shows it. `deal` is in words, empty for none."""
+    """A campaign as its page shows it. `deal` is in words, empty for none. Results are of all time."""
 
     campaign: Campaign
     short_url: str
     long_url: str
     landing_page: str
     deal: str
+    clicks: int
+    trials: int
+    paid: int
+    earned_cents: int
 
 
 async def campaigns(room: Room, viewer: Viewer, request: Request) -> Response:
@@ -70,7 +76,11 @@ async def _page(
 ) -> Response:
     subject = await subject_of(room, viewer, request)
     partner_id = subject.partner.partner_id
-    started = (await read_campaigns(room, partner_id)).started
+    found = await read_campaigns(room, partner_id)
+    results = [
+        await by_campaign(room, result, partner_id, found, ALL_TIME)
+        for result in (CLICKS, TRIALS, CONVERSIONS, EARNINGS)
+    ]
     rows = [
         Row(
             one,
@@ -78,8 +88,9 @@ async def _page(
             long_url(one, room.program),
             landing_page(one, room.program),
             deal_words(one, room.program),
+            *(values.get(one.id, 0) for values in results),
         )
-        for one in sorted(started, key=lambda one: (one.disabled_at is not None, -one.created_at, -one.id))
+        for one in sorted(found.started, key=lambda one: (one.disabled_at is not None, -one.created_at, -one.id))
         if one.product in room.program.products
     ]
     return await show_subject(

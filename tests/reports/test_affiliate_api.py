@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -268,3 +269,49 @@ def test_performance_adds_up_to_metrics(app: App) -> None:
     assert (
         app.partner_api("GET", "/affiliates/performance", date_from="2026-02-10", date_to="2026-02-10")["result"] == []
     )
+
+
+def test_a_campaign_has_what_came_by_it_and_nothing_else(app: App) -> None:
+    """The last test: it adds to the history."""
+    made = start(app, "Newsletter", "Q", link="https://www.livechat.com/features/")
+    slug = made["slug"]
+    visit = {"campaign": slug, "landing_query": "utm_medium=e%2Dmail&sub=7&utm_content=top+banner"}
+    facts = [
+        world.click(900, "Q", 30, 900, **visit),
+        world.signup("N1", 31, 900, "new@client.example"),
+        replace(world.paid("n1", "N1", 32, 30_000), billing_cycle="annual"),
+        replace(world.paid("n2", "N1", 33, 1_000), billing_cycle="monthly"),
+        world.paid("n3", "N1", 34, 2_000),
+        # By Q's own link, and by a campaign that only an import knows.
+        world.click(901, "Q", 30, 901),
+        world.click(902, "Q", 30, 902, campaign="old campaign"),
+        world.signup("N2", 31, 902, "other@client.example"),
+        world.stage("N2", "expired", 35),
+    ]
+    world.load(app.warehouse, *facts, load_id=2)
+    summary = app.partner_api("GET", f"{CAMPAIGNS}/{slug}/summary", "Q")
+    assert summary == {"click": 1, "trial": 1, "paid": 1, "earnings": 66}
+    for cycle, cents in (("annual", 60), ("monthly", 6)):
+        query = {"billing_cycle": cycle, **YEAR}
+        assert app.partner_api("GET", f"{CAMPAIGNS}/{slug}/metrics/earnings", "Q", **query) == {"value": cents}
+        path = f"{CAMPAIGNS}/{slug}/reports/earnings"
+        items = app.partner_api("GET", path, "Q", aggregation="week", **query)["items"]
+        assert sum(item["total"] for item in items) == cents
+    best = app.partner_api("GET", f"{CAMPAIGNS}/best-performing/reports/trials", "Q", limit=5, **YEAR)["items"]
+    built_in = next(one for one in search(app, "Q", product="livechat")["results"] if one["is_default"])
+    assert [(one["id"], one["value"]) for one in best] == sorted([(made["id"], 1), (built_in["id"], 1)]), "ties by id"
+    assert search(app, "Q")["value"] == value(app, "/metrics/earnings", "Q") == 66 + 8.11
+    rows = app.partner_api("GET", "/affiliates/performance", "Q")["result"]
+    names = ("campaign_name", "utm_campaign", "utm_medium", "utm_content")
+    tags = {tuple(row[name] for name in names): row["clicks"] for row in rows}
+    assert tags == {
+        ("Newsletter", slug, "e-mail", "top banner"): 1, ("LiveChat default link", "", "", ""): 1,
+        ("old campaign", "old campaign", "", ""): 1, ("Partner Program default link", "", "", ""): 1,
+    }  # fmt: skip
+    newest = app.partner_api("GET", "/affiliates/licenses", "Q")["result"]
+    assert {(one["campaign_name"], one["active"], one["end_timestamp"]) for one in newest} == {
+        ("Newsletter", True, "2026-03-04 00:00:00"), ("old campaign", False, "2026-02-05 00:00:00"),
+    }  # fmt: skip
+    assert app.partner_api("GET", "/affiliates/summary", "Q") == {"trials": 0, "paid": 1, "expired": 1}
+    page = app.get("/partner/campaigns", cookie=app.sign_in(app.tokens["Q"])).text
+    assert "Newsletter" in page and "$66.00" in page
