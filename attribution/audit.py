@@ -62,6 +62,7 @@ FINDING_QUERIES = {
     "recruiter_differs": "audit_recruiters",
     "line_without_payment": "audit_lines_without_payment",
     "exceeds_payment": "audit_exceeds_payment",
+    "overdrawn_withdrawal": "audit_withdrawals",
 }
 REMARKS = frozenset({"exceeds_payment"})
 """Findings about the facts as they came, not about our results."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -155,3 +156,32 @@ def test_only_the_first_differences_have_chains(settled: FactWriter, monkeypatch
     settled.warehouse.run("alter table ledger delete where true")
     result = audit(settled.warehouse, PROGRAM)
     assert [bool(each.chain) for each in result.differences] == [True, False, False, False]
+
+
+def test_withdrawals_of_more_than_there_was_are_found(settled: FactWriter, warehouse: Warehouse) -> None:
+    """P has 400 cents, which two requests take while the first is not refused."""
+
+    def ask(number: int, at: int, cents: int, status: str = "pending", settled_at: int = 0) -> None:
+        document = {
+            "partner_id": "P",
+            "requested_at": at,
+            "amount_cents": cents,
+            "status": status,
+            "settled_at": settled_at,
+        }
+        names = ["kind", "key", "value", "written_at", "load_id"]
+        warehouse.insert("directory_entries", names, [["withdrawal", str(number), json.dumps(document), at, 1]])
+
+    def overdrawn() -> list[str]:
+        return [one.subject for one in audit(warehouse, PROGRAM).findings if one.kind == "overdrawn_withdrawal"]
+
+    ask(9, NOW + 1, 300)
+    ask(10, NOW + 2, 100)
+    assert overdrawn() == []
+    ask(11, NOW + 3, 1)
+    ask(12, NOW - DAY, 1)
+    assert overdrawn() == ["11", "12"]
+    assert not audit(warehouse, PROGRAM).is_clean
+    ask(12, NOW + 4, 1)
+    ask(9, NOW + 2, 300, "rejected", NOW + 3)
+    assert overdrawn() == []
