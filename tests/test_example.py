@@ -303,6 +303,31 @@ def test_the_site_that_asks_keeps_nothing_before_the_answer(run: Run, chromium: 
     page.context.close()
 
 
+def test_the_pages_fit_a_phone_and_are_labelled(run: Run, chromium: playwright.Browser) -> None:
+    livechat, partners = sites(run)
+    complaints: list[str] = []
+    page = person(chromium, complaints)
+    page.set_viewport_size({"width": 360, "height": 800})
+    paths = {
+        livechat: ("", "pricing/", "features/help-widget/", "signup/", "eu/signup/"),
+        partners: ("", "how-it-works/", "stories/a-year-of-reviews/", "join/"),
+    }
+    for site, path in ((site, path) for site, all_paths in paths.items() for path in all_paths):
+        page.goto(site + path)
+        assert page.get_by_text("Example site.").is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+        assert page.locator("main").count() == page.locator("h1").count() == 1
+        nameless = """() => [...document.querySelectorAll("input:not([type=hidden]), select, button, a")]
+            .filter(one => !(one.labels?.length || one.textContent.trim())).map(one => one.outerHTML)"""
+        assert page.evaluate(nameless) == [], path
+    page.goto(f"{livechat}pricing/")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    assert complaints == []
+    page.context.close()
+
+
 def test_the_example_agrees_with_itself_and_stops(run: Run) -> None:
     assert run.cli("audit").returncode == 0
     assert run.stop() == 0
