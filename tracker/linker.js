@@ -38,6 +38,7 @@
     [STAMP]: /^[\w-]{44}$/,
   });
   const STAMP_SECONDS = 86400;
+  const FRESH_SECONDS = 5;
   const RESTORE_MS = 1000;
 
   const isOptedOut = (program.gpc && navigator.globalPrivacyControl) || (program.dnt && navigator.doNotTrack === "1");
@@ -166,8 +167,8 @@
     if (!pending || isAllowed()) bind();
   });
 
-  // The landing becomes this browser's. A stamp is believed at once, unless a hyperlink brings it to a browser that is
-  // somebody already; then the tracker tells who the visitor is.
+  // The landing becomes this browser's. A stamp is believed at once if it was made just now, unless a hyperlink brings
+  // it to a browser that is somebody already. Then the tracker tells who the visitor is.
   const bind = () => {
     clean();
     if (!pending) return;
@@ -178,7 +179,8 @@
     const isSame = read && read.visitor === own;
     if (isSame && ownStamp(0)) return keepPartner(partner);
     const fallback = own && !isSame ? own : newVisitor();
-    const isBelieved = stamp && read.seconds > 0 && !(read.isOfLink && own);
+    const isFresh = read && read.seconds > STAMP_SECONDS - FRESH_SECONDS;
+    const isBelieved = stamp && (read.isOfLink ? !own : isFresh);
     if (isBelieved) become(read.visitor, stamp);
     else if (!stamp) become(fallback, ownStamp(0));
     if (isBelieved || !stamp) keepPartner(partner);

@@ -30,6 +30,7 @@ from tracker.claims import Claims
 from tracker.click_intake import ClickIntake
 from tracker.client_address import Client
 from tracker.errors import Forbidden, Invalid, Problem, TooLarge, TooMany, Unavailable
+from tracker.events import Clicked
 from tracker.ids import is_caller_id, is_uuid, new_time_ordered_id
 from tracker.landing import read_landing, read_query, split_query
 from tracker.problems import on_problem, on_unavailable
@@ -42,6 +43,7 @@ MAX_BODY_BYTES = 4096
 MAX_STAMP = 64
 MAX_CAMPAIGN = 128
 PREFLIGHT_SECONDS = 86_400
+TRIES = 4  # about a second
 A_VISITOR = "must be a UUID in canonical lower-case text, and not the nil UUID"
 # A visitor lands now and then; a network (/24, /48) may be an office, or a carrier's many customers. Per worker.
 VISITOR_BURST, VISITOR_PER_SECOND = 20, 0.2
@@ -114,13 +116,19 @@ class Touch:
         visitor_id = None if screened.is_opted_out else reported.visitor_id
         view = View(request.method, "", headers, caller.client)
         result = result_of(target, screened.verdict, now_ms)
-        if not await self._in.journal.append(
-            clicked(view, target, screened, visitor_id, fresh, reported.passed, "touch")
-        ):
+        if not await self._record(clicked(view, target, screened, visitor_id, fresh, reported.passed, "touch")):
             self._in.metrics.clicks.add("touch", "not-recorded")
             raise Unavailable("the touch could not be recorded; try again")
         self._in.metrics.clicks.add("touch", result)
         return Answer(result, visitor_id)
+
+    async def _record(self, click: Clicked) -> bool:
+        """Whether the click is durable. Nobody waits for it to be sent on, so it may take longer than a redirect's; the
+        same click again is stored once."""
+        for _ in range(TRIES):
+            if await self._in.journal.append(click):
+                return True
+        return False
 
     async def _read_stamp(self, reported: Report, now_ms: int) -> Answer | None:
         """Who a browser is by the stamp that it landed with; None where that makes it nobody."""

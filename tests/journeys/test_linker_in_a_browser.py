@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
 
 from tests.harness import BROWSER, ROOT, Journey, Server, serving
 from tests.program_sites import HOSTS, Arrival, ProgramSites, program_sites
@@ -625,6 +625,21 @@ def test_a_broken_stamp_is_a_direct_link(visit: Visit, server: Server, kind: str
     assert visit.id() not in (victim, None)
     assert (visit.partner(), "lt=" in visit.page.url) == (visit.journey.id("A"), False)
     assert visit.errors == []
+
+
+def test_a_stamp_that_is_not_of_this_moment_waits_for_the_trackers_word(visit: Visit, server: Server) -> None:
+    visitor = str(uuid.uuid4())
+    held: list[Route] = []
+    visit.context.route("**/touch", lambda route: held.append(route))
+    for age_ms, before in ((60_000, None), (0, visitor)):
+        lt = make_stamp(secret_of(server), visitor, time.time_ns() // 1_000_000 - age_ms)
+        visit.context.clear_cookies()
+        visit.page.goto(visit.sites.url("livechat", "/", a=visit.journey.id("A"), lt=lt))
+        visit.wait("question", lambda: held)
+        assert visit.id() == before
+        held.pop().continue_()
+        visit.settle()
+        assert (visit.id(), visit.said[-1]) == (visitor, "stamped")
 
 
 def test_a_partner_that_cannot_be_is_no_landing(visit: Visit) -> None:
