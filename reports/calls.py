@@ -55,6 +55,18 @@ LICENSE_ID = Parameter("license_id", "One license only")
 PAYMENT_ID = Parameter("payment_id", "One payment only")
 
 
+LINK = Parameter("link", "Any link, as it would be shared")
+LINK_CHECK = {
+    "link": "text, as it was understood",
+    "kind": "text, empty where it is no link of the program's",
+    "verdict": "text, the answer in a sentence",
+    "counts": "whether a click on it counts for its partner",
+    "whose": "own, other, or empty where nobody gets the click",
+    "facts": "an object of names and texts: where it leads, its product, campaign, deal and what is passed on",
+    "findings": "list of {level, text}; level is wrong, careful or note",
+}
+
+
 def limit(most: int) -> Parameter:
     return Parameter("limit", f"Rows of a page, 1 to {most}; 100 without it", most=most)
 
@@ -116,6 +128,11 @@ CALLS: tuple[Call, ...] = (
                 "commission_cents": "number, of all time", "blocked_cents": "number, on hold",
                 "balance_cents": "number",
                 "items": "list of {day, clicks, signups, first_tier_cents, second_tier_cents}"},
+    ),
+    Call(
+        "GET", "/v2/partners/links/check", partner.link_check, PARTNER, "Partner",
+        "What a link does when somebody follows it, and what is wrong with it. Nothing is followed or counted.",
+        (LINK,), answer=LINK_CHECK,
     ),
     Call(
         "GET", "/v2/partners/commissions", partner.list_commissions, PARTNER, "Partner",
@@ -189,6 +206,11 @@ CALLS: tuple[Call, ...] = (
                 "tiers": "list of {tier, partner_id, percent, earned_cents, withheld, text}; withheld is null "
                 "where the tier earns",
                 "money_events": "list of {kind, occurred_at, base_cents}: what commission is taken of after each (R8)"},
+    ),
+    Call(
+        "GET", "/v2/admin/links/check", admin.link_check, ADMIN, "Admin",
+        "What a link does when somebody follows it, whose it is, and what is wrong with it.",
+        (LINK,), answer=LINK_CHECK,
     ),
     Call(
         "GET", "/v2/admin/commissions", admin.list_commissions, ADMIN, "Admin",

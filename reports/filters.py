@@ -27,6 +27,16 @@ def read_query(request: Request, known: Sequence[str]) -> Mapping[str, str]:
     return values
 
 
+def read_link(request: Request) -> str:
+    """The value of `link`, as it was pasted, of any length. Raises BadRequest without one, and for any other name."""
+    if set(request.query_params) - {"link"}:
+        read_query(request, ("link",))
+    link = request.query_params.get("link", "")
+    if not link.strip():
+        raise BadRequest("link: is required", [{"field": "link", "message": "is required"}])
+    return link
+
+
 def one_of(field: str, value: str, words: Sequence[str]) -> str:
     """`value` if it is one of the words, the first of them when it is empty. Raises BadRequest otherwise."""
     if not value:

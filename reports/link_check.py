@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 from urllib.parse import SplitResult, parse_qsl, unquote_plus, urlsplit, urlunsplit
 
 from reports.campaigns import deal_words, read_campaigns
@@ -29,6 +29,7 @@ from tracker.touch import read_report
 
 MAX_LINK = 2048  # characters; many programs cut longer ones
 MAX_SHOWN_PARAMETERS = 20
+LEVEL_NAMES = {BAD: "wrong", CAREFUL: "careful", NOTE: "note"}
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"  # whose clicks count
 # What writers put behind a link, and programs take for a part of it.
 _PUNCTUATION = ".,;:!?)]}>'\"*_"
@@ -61,6 +62,18 @@ class LinkCheck:
 
     def say(self, level: str, text: str) -> None:
         self.findings.append(Finding(level, text))
+
+    def document(self) -> dict[str, Any]:
+        """The check as the API shows it."""
+        return {
+            "link": self.url,
+            "kind": self.kind,
+            "verdict": self.verdict,
+            "counts": self.counts,
+            "whose": self.whose,
+            "facts": self.facts,
+            "findings": [{"level": LEVEL_NAMES[one.level], "text": one.text} for one in self.findings],
+        }
 
 
 async def check_link(room: Room, pasted: str, viewer: Partner | None) -> LinkCheck:

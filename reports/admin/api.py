@@ -15,7 +15,8 @@ from reports.access import Viewer
 from reports.admin.tokens import service_label_and_scope, token_document, token_end, token_label
 from reports.commissions import LineFilter, line_document, lines_page
 from reports.explanations import attribution_document, chain_document, payment_document
-from reports.filters import read_query
+from reports.filters import read_link, read_query
+from reports.link_check import check_link
 from reports.paging import cut_page, read_cursor, read_limit
 from reports.partners import find_partner, joins_are_stored, partners_page
 from reports.periods import read_period
@@ -117,6 +118,10 @@ async def payment_explanation(room: Room, viewer: Viewer, request: Request) -> R
     if found is None:
         raise NotFound(f"There is no payment {payment_id!r} that attribution has seen.")
     return JSONResponse(payment_document(found))
+
+
+async def link_check(room: Room, viewer: Viewer, request: Request) -> Response:
+    return JSONResponse((await check_link(room, read_link(request), None)).document())
 
 
 async def list_commissions(room: Room, viewer: Viewer, request: Request) -> Response:

@@ -9,9 +9,11 @@ from reports.access import Viewer
 from reports.balances import read_balance
 from reports.commissions import LineFilter, line_document, partner_lines_page
 from reports.explanations import explain_own_license, partner_chain, partner_license_document
-from reports.filters import one_of, read_query
+from reports.filters import one_of, read_link, read_query
+from reports.link_check import check_link
 from reports.paging import read_cursor, read_limit
 from reports.partner_app.overview import NUMBERS, read_days, read_days_asked
+from reports.partners import find_partner
 from reports.periods import read_period
 from reports.room import Room
 from tracker.errors import NotFound
@@ -40,6 +42,14 @@ async def commission_chain(room: Room, viewer: Viewer, request: Request) -> Resp
     if document is None:
         raise NotFound("There is no such commission line among yours.")
     return JSONResponse(document)
+
+
+async def link_check(room: Room, viewer: Viewer, request: Request) -> Response:
+    link = read_link(request)
+    partner = await find_partner(room, viewer.partner_id)
+    if partner is None:
+        raise NotFound("There is no such partner any more.")
+    return JSONResponse((await check_link(room, link, partner)).document())
 
 
 async def overview(room: Room, viewer: Viewer, request: Request) -> Response:

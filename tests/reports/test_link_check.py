@@ -189,6 +189,17 @@ def test_an_administrator_learns_whose_link_it_is(app: App, cookies: dict[str, s
     assert app.get("/admin/links", cookie=cookies["P"]).status == 404
 
 
+def test_programs_can_ask_too(app: App) -> None:
+    link = quote(f"{T}/a/P/chatbot?sub=1", safe="")
+    asked = app.get(f"/v2/partners/links/check?link={link}", app.tokens["P"]).json
+    assert (asked["kind"], asked["whose"], asked["counts"]) == ("Direct link", "own", True)
+    assert asked["facts"]["Passed on"] == "sub=1" and [one["level"] for one in asked["findings"]] == ["wrong"]
+    assert "Quinn" in app.admin(f"/v2/admin/links/check?link={quote(f'{T}/a/Q', safe='')}")["verdict"]
+    for query in ("", "link=", "link=x&other=1"):
+        answer = app.get(f"/v2/partners/links/check?{query}", app.tokens["P"])
+        assert (answer.status, answer.json["errors"][0]["field"]) == (400, "other" if "other" in query else "link")
+
+
 def test_what_is_wrong_is_in_the_verdict_too(app: App, cookies: dict[str, str]) -> None:
     assert "A click on it counts for you." in checked(app, cookies["P"], f"{T}/lcP")
     assert "counts for you, but something is wrong" in checked(app, cookies["P"], f"{T}/a/P/chatbot")
