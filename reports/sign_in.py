@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
@@ -75,7 +76,10 @@ async def _sign_in_by_token(room: Room, request: Request, bearer: str, wanted: s
         return await _form(request, 401, "This token is not known, or was revoked.", wanted)
     if token.scope not in sessions.PAGE_SCOPES:
         return await _form(request, 403, f"A {token.scope} token has no pages; use it with the API.", wanted)
-    return _welcome(room, request, sessions.new_session(token.scope, token.partner_id, bearer, room.now_ms()), wanted)
+    session = sessions.new_session(token.scope, token.partner_id, bearer, room.now_ms())
+    if token.expires_at:
+        session = replace(session, expires_at=min(session.expires_at, token.expires_at))
+    return _welcome(room, request, session, wanted)
 
 
 def _welcome(room: Room, request: Request, session: sessions.Session, wanted: str) -> Response:

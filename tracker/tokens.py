@@ -17,7 +17,7 @@ from typing import cast
 from redis.asyncio import Redis
 
 from tracker import redis_keys
-from tracker.directory import Directory, Known, Step
+from tracker.directory import Directory, Key, Known, Step
 from tracker.errors import Conflict
 from tracker.state import change, state_step
 
@@ -109,9 +109,9 @@ class Tokens:
                 raise Conflict(f"label: {said}", [{"field": "label", "message": said}])
             if len(active) >= MAX_TOKENS:
                 raise Conflict(f"There are {MAX_TOKENS} active tokens, as many as may be; revoke one first.")
-            write: dict[tuple[str, str], str | None] = {
-                (redis_keys.TOKENS, key): None for key in owned.keys() - active.keys()
-            }
+            write: dict[Key, str | None] = {}
+            for key in owned.keys() - active.keys():
+                write |= _gone(key)
             write[redis_keys.TOKENS, _hashed(secret)] = _stored(token)
             write[redis_keys.TOKEN_LISTS, token.owner] = json.dumps([*active, _hashed(secret)])
             return None, state_step(known, write)
@@ -144,8 +144,7 @@ class Tokens:
             if not gone or not owned[gone[0]].works_at(now_ms):
                 return False, None
             left = [key for key in owned if key not in gone]
-            write = {(redis_keys.TOKEN_LISTS, owner): json.dumps(left), (redis_keys.TOKENS, gone[0]): None}
-            return True, state_step(known, write)
+            return True, state_step(known, {(redis_keys.TOKEN_LISTS, owner): json.dumps(left), **_gone(gone[0])})
 
         return await change(self._directory, [(redis_keys.TOKEN_LISTS, owner)], remove)
 
@@ -184,6 +183,11 @@ def token_lists(stored: Mapping[bytes, bytes]) -> dict[str, str]:
     for token, key in tokens:
         lists.setdefault(token.owner, []).append(key)
     return {owner: json.dumps(keys) for owner, keys in lists.items()}
+
+
+def _gone(hashed: str) -> dict[Key, str | None]:
+    """What removes a token."""
+    return {(redis_keys.TOKENS, hashed): None, (redis_keys.TOKEN_USES, hashed): None}
 
 
 def _prefix(scope: str) -> str:

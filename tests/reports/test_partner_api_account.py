@@ -11,6 +11,7 @@ import pytest
 import world
 from running_app import ADMIN_TOKEN, App
 
+from reports.sessions import read_session
 from tracker import redis_keys
 
 BILLING = {
@@ -142,7 +143,10 @@ def test_tokens(app: App) -> None:
         app.redis.hgetall(redis_keys.TOKENS).values()  # type: ignore[union-attr]
     )
     assert app.partner_api("DELETE", f"/tokens/{made['id']}", "Q", status=404)
+    assert app.redis.hlen(redis_keys.TOKEN_USES) > 0
     assert app.partner_api("DELETE", f"/tokens/{made['id']}", status=204) is None
+    uses, tokens = (app.redis.hkeys(name) for name in (redis_keys.TOKEN_USES, redis_keys.TOKENS))
+    assert set(uses) <= set(tokens), "what is gone leaves nothing behind"  # type: ignore[arg-type]
     gone = app.send("GET", "/v2/partners/balance", secret)
     assert (gone.status, gone.headers["WWW-Authenticate"]) == (401, "Bearer")
     assert app.partner_api("DELETE", f"/tokens/{made['id']}", status=404)
@@ -167,6 +171,10 @@ def test_an_expired_token_is_none(app: App) -> None:
     key = next(name for name, token in stored.items() if token["label"] == "short")
     app.redis.hset(redis_keys.TOKENS, key, json.dumps(stored[key] | {"expires_at": world.NOW}))
     assert app.send("GET", "/v2/partners/balance", made.json["token"]).status == 401
+    # Who signed in with it is signed out when it ends.
+    lasting = app.send("POST", "/v2/admin/partners/P/tokens", ADMIN_TOKEN, body=body | {"label": "page"}).json["token"]
+    session = read_session(world.SECRET, app.sign_in(lasting), world.NOW)
+    assert session is not None and session.expires_at == world.NOW + 1000
     assert "short" not in [one["label"] for one in app.partner_api("GET", "/tokens")["result"]]
     app.partner_api("POST", "/tokens", status=201, body={"label": "short"})
     past = app.send(
