@@ -2,7 +2,7 @@
 -- Grain: one row per license. Parameters: signups, clicks, partners, start_ms.
 insert into signups (
     license_id, signed_up_at, product, visitor_id, partner_hint, client_email_hash, client_email_masked, data_center,
-    plan, load_id
+    plan, answered, load_id
 )
 select
     concat('L', hex(sipHash64(number, 9))),
@@ -14,5 +14,6 @@ select
     'c…t@e…m',
     'us-south1',
     'team',
+    '{}',
     1
 from numbers({signups:UInt64})
