@@ -78,10 +78,14 @@ class Server:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "lasttouch", *arguments]
 
-    def start(self) -> Server:
-        """Start, and wait until both ports say that they are ready."""
+    def start(self, seconds: float = READY_SECONDS) -> Server:
+        """Start, and wait until both ports say that they are ready. One that is not within so many seconds is ended."""
         self.launch()
-        self.wait_until_ready()
+        try:
+            self.wait_until_ready(seconds)
+        except ServerBroke:
+            self.kill_all()
+            raise
         return self
 
     def launch(self) -> None:
@@ -93,14 +97,14 @@ class Server:
                 self.command(*arguments), cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
             )
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, seconds: float = READY_SECONDS) -> None:
         def ready() -> bool:
             if self.process is not None and self.process.poll() is not None:
                 raise ServerBroke(f"serve ended with {self.process.returncode}:\n{self.log_tail()}")
             return self.is_ready(self.tracker_port) and self.is_ready(self.app_port)
 
         try:
-            poll("serve is ready", READY_SECONDS, ready)
+            poll("serve is ready", seconds, ready)
         except TimeoutError as error:
             raise ServerBroke(f"{error}\n{self.log_tail()}") from None
 
