@@ -19,7 +19,7 @@ from attribution.commission import commission_cents
 from attribution.facts import QUERIES
 from attribution.journal_lines import FACT_TABLES
 from attribution.ledger import NEWS, News, run_round
-from attribution.warehouse import Warehouse
+from attribution.warehouse import Warehouse, load_queries
 from tests.attribution.fact_writer import (
     DAY,
     START,
@@ -41,6 +41,7 @@ from tests.attribution.fact_writer import (
 from tracker.program import Program
 
 PROGRAM = Program()
+REPORTS = load_queries(Path(__file__).parent.parent.parent / "reports" / "queries")
 NOW = START + 400 * DAY
 FOREVER = 9_999_999_999_999
 """The end of a span that is open (in 2286)."""
@@ -359,6 +360,63 @@ def test_a_round_that_dies_and_meets_more_facts(warehouse: Warehouse) -> None:
         assert sums[writes] == expected
     assert_clean(warehouse)
     assert_current(warehouse)
+
+
+def test_what_readers_see_between_publishing_and_applying(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All sums of money are the published round's at once; what the applied tables say of single licenses is the round
+    before's, until the next start, which applies before it does anything else."""
+
+    def sums() -> list[int]:
+        balance = warehouse.rows(REPORTS["partner_balance"], partner_ids=["P"], now_ms=NOW)
+        days = warehouse.rows(REPORTS["partner_days"], partner_id="P", from_ms=START, to_ms=NOW)
+        lines = warehouse.rows(
+            "select sum(amount_cents) as cents from ledger where partner_id = 'P'"
+            " and round <= (select max(round) from rounds)"
+        )
+        return [
+            sum(row["commission_cents"] for row in balance),
+            sum(row["first_tier_cents"] + row["second_tier_cents"] for row in days),
+            lines[0]["cents"],
+        ]
+
+    def licenses() -> list[tuple[str, int]]:
+        page = {"license_id": "", "now_ms": NOW, "before_ms": FOREVER, "before_id": "", "most": 10}
+        rows = warehouse.rows(REPORTS["partner_licenses"], partner_id="P", **page)
+        return [(row["license_id"], row["earned_cents"]) for row in rows]
+
+    writer = FactWriter(warehouse)
+    writer.load(*paid_case(2900))
+    run_round(warehouse, PROGRAM, NOW)
+    before = published(warehouse)
+    writer.load(
+        clicked(2, "P", 2, visitor=2), signed_up("L2", 3, visitor=2), paid("p2", "L2", 1000, 4), paid("p3", "L", 100, 4)
+    )
+    for stopped_before in ("rounds", "applied"):
+        with monkeypatch.context() as patch:
+            if stopped_before == "rounds":
+                patch.setattr(warehouse, "insert", dies)
+            else:
+                patch.setattr(ledger, "_apply", dies)
+            with pytest.raises(Died):
+                run_round(warehouse, PROGRAM, NOW)
+        if stopped_before == "rounds":
+            assert (published(warehouse), sums(), licenses()) == (before, [580] * 3, [("L", 580)])
+    assert (published(warehouse), sums(), licenses()) == (before + 1, [800] * 3, [("L", 600)])
+    run_round(warehouse, PROGRAM, NOW)
+    assert (published(warehouse), sums(), sorted(licenses())) == (before + 1, [800] * 3, [("L", 600), ("L2", 200)])
+    assert_current(warehouse)
+    assert_clean(warehouse)
+
+
+def published(warehouse: Warehouse) -> int:
+    newest: int = warehouse.rows("select max(round) as newest from rounds")[0]["newest"]
+    return newest
+
+
+def dies(*_: object, **__: object) -> None:
+    raise Died
 
 
 def assert_no_hole(warehouse: Warehouse, licenses: int) -> None:
