@@ -30,6 +30,7 @@ create table if not exists calls (
     body text not null,
     told text not null default 'waiting',  -- then 'taken' or 'refused'
     answer text not null default '',
+    tries integer not null default 0,
     primary key (path, id)
 );
 create index if not exists calls_by_subject on calls (subject);
@@ -83,8 +84,11 @@ class Outbox:
         return self._calls("where subject = ? order by rowid", subject)
 
     def tell_waiting(self) -> float:
-        """Tell what waits, oldest first. Gives how many seconds to wait before the next time."""
-        for call in self._calls("where told = 'waiting' order by rowid limit ?", PER_ROUND):
+        """Tell what waits, until something is not taken. Gives how many seconds to wait before the next time.
+
+        What was tried least comes first, so that one fact that Lasttouch chokes on holds up no other.
+        """
+        for call in self._calls("where told = 'waiting' order by tries, rowid limit ?", PER_ROUND):
             if seconds := self._try(call):
                 return seconds
         return IDLE_SECONDS
@@ -95,6 +99,9 @@ class Outbox:
             answer, told = self._conversions.tell(call.path, call.body), "taken"
         except TryAgain as later:
             log.warning("%s; told again in %.0f s", later, later.seconds)
+            with self._open() as database:
+                tried = "update calls set tries = tries + 1 where path = ? and id = ?"
+                database.execute(tried, (call.path, call.id))
             return later.seconds
         except Refused as refused:
             log.error("refused for good: %s", refused)

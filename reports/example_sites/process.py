@@ -36,7 +36,7 @@ def example_sites(settings: Settings, tracker_url: str, now_ms: int) -> LateApp:
             partners_url=products["partner_program"].url.rstrip("/"),
             tracker_url=settings.tracker_url,
             app_url=settings.app_url,
-            outbox=Outbox(folder / "sites.sqlite3", Conversions(tracker_url, token)),
+            outbox=Outbox(folder / "outbox.sqlite3", Conversions(tracker_url, token)),
         )
         app = create_app(sites)
         async with app.router.lifespan_context(app):

@@ -32,6 +32,17 @@ def test_what_was_not_taken_waits_and_is_told_again(journey: Journey, tmp_path: 
     assert Conversions(tracker_of(journey), ADMIN_TOKEN).tell("/v1/signups", body) == call.answer
 
 
+def test_what_is_tried_in_vain_goes_behind_the_rest(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite3", Conversions(f"http://127.0.0.1:{free_port()}", "t"))
+    for path in ("/v1/signups", "/v1/payments", "/v1/refunds"):
+        outbox.tell(path, "1", "s", {})
+    caplog.clear()
+    for _ in range(4):
+        outbox.tell_waiting()
+    paths = [record.getMessage().partition(" ")[0] for record in caplog.records]
+    assert paths == ["/v1/signups", "/v1/payments", "/v1/refunds", "/v1/signups"]
+
+
 def test_what_is_refused_is_kept_with_the_reason_and_holds_nothing_up(journey: Journey, tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.sqlite3", Conversions(tracker_of(journey), ADMIN_TOKEN))
     bad = outbox.tell("/v1/payments", "p", "s", {"payment_id": journey.id("p"), "license_id": "L", "amount_cents": -1})
