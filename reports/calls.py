@@ -60,7 +60,7 @@ LINK_CHECK = {
     "link": "text, as it was understood",
     "kind": "text, empty where it is no link of the program's",
     "verdict": "text, the answer in a sentence",
-    "counts": "whether a click on it counts for its partner",
+    "counts": "whether a click on it counts; for partners, for them",
     "whose": "own, other, or empty where nobody gets the click",
     "facts": "an object of names and texts: where it leads, its product, campaign, deal and what is passed on",
     "findings": "list of {level, text}; level is wrong, careful or note",

@@ -38,7 +38,8 @@ _PUNCTUATION = ".,;:!?)]}>'\"*_"
 @dataclass(slots=True)
 class LinkCheck:
     """What a link does. `verdict` is the answer in a sentence; `whose` is `own`, `other` or empty where it is nobody's;
-    `facts` are named values to show. `url` is the link as it was understood."""
+    `counts` says whether a click on it counts, for a partner who asks: for them. `facts` are named values to show.
+    `url` is the link as it was understood."""
 
     pasted: str
     url: str = ""
@@ -145,7 +146,10 @@ def _look_at_tracker_query(
     if len(parts.query) > MAX_QUERY:
         check.say(BAD, "Its parameters are too long to be passed on.")
     if to and not _is_followed(to, target, room):
-        check.say(BAD, "to= leads outside the program's sites and is ignored: it leads to the home page.")
+        why = (
+            "leads outside the program's sites" if to.startswith(("/", "http")) else "does not begin with / or https://"
+        )
+        check.say(BAD, f"to= {why} and is ignored: the link leads to the home page.")
     if names.count("to") > 1:
         check.say(CAREFUL, "It has more than one to=; only the first is looked at.")
     for name in ("a", "lt"):
@@ -154,10 +158,12 @@ def _look_at_tracker_query(
 
 
 def _is_followed(to: str, target: Target, room: Room) -> bool:
-    """Whether `to` is where the redirect leads. The home page is where it leads when it is not."""
+    """Whether the redirect leads where `to` says. It leads to the home page where not, and where that is asked for."""
     landing = landing_of(target.product, target.landing_url, to, room.program)
     home = home_of(target.product, room.program)
-    return landing.base != home.base or to in ("/", target.product.url, home.base)
+    asked = _split(to)
+    asks_for_home = asked is not None and asked.path in ("", "/") and asked.netloc in ("", urlsplit(home.base).netloc)
+    return landing != home or (asks_for_home and not to.startswith("?"))
 
 
 # ── Links straight to a site ──────────────────────────────────────────────────────────────────────
@@ -198,8 +204,7 @@ def _look_at_site_query(check: LinkCheck, names: list[str], values: Mapping[str,
     if "lt" in names:
         check.say(
             BAD,
-            "lt= is the stamp of one visitor's browser, copied from its address bar. Whoever follows the link within a "
-            "day is taken for that visitor. Cut it out.",
+            "lt= is the stamp of one visitor's browser, copied from its address bar. It is not for others: cut it out.",
         )
     if "to" in names:
         check.say(CAREFUL, "to= does nothing here; it is for links of the tracker's.")
@@ -228,7 +233,7 @@ async def _judge(check: LinkCheck, room: Room, result: str, target: Target, view
     check.partner_id = partner_id
     check.facts = {"Partner ID": partner_id, **check.facts}
     if viewer is not None and viewer.partner_id != partner_id:
-        check.whose = "other"
+        check.whose, check.counts = "other", False  # whether it counts for them is theirs to know
         check.verdict = "This is another partner's link: you earn nothing with it."
         return
     check.whose = "own"

@@ -39,6 +39,8 @@ CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (f"{T}/lcP?utm_content=x&amp;sub=1", CLICKED, ("&amp; is right in a page",)),
     (f"{T}/lcP?to=/pricing/", CLICKED, ("https://www.livechat.com/pricing/?utm_source=PP&a=P",)),
     (f"{T}/lcP?to=/", CLICKED, ()),
+    (f"{T}/lcP?to=/?x=1", CLICKED, ("https://www.livechat.com/?x=1&utm_source=PP",)),
+    (f"{T}/lcP?to=pricing/", CLICKED, ("does not begin with / or https://",)),
     (f"{T}/lcP?to=https%3A%2F%2Fevil.example%2F", CLICKED, ("outside the program", "https://www.livechat.com/?utm")),
     (f"{T}/lcP?to=//evil.example/", CLICKED, ("outside the program",)),
     (f"{T}/lcP?to=/a&to=/b", CLICKED, ("more than one to=",)),
@@ -125,6 +127,11 @@ def test_nobody_learns_more_of_another_partner_than_the_link_says(app: App, cook
         page = checked(app, cookies["P"], link)
         for secret in ("Sam Suspended", "Quinn", "suspended", "partners.example"):
             assert secret not in page
+    suspended, active = (
+        app.get(f"/v2/partners/links/check?link={T}/a/{one}", app.tokens["P"]).text.replace(f"/{one}", "/X")
+        for one in ("S", "Q")
+    )
+    assert suspended.replace('"S"', '"X"').replace("a=S", "a=X") == active.replace('"Q"', '"X"').replace("a=Q", "a=X")
     own = checked(app, cookies["S"], f"{T}/a/S")
     assert "Your account is suspended: visitors are sent on" in own
 
