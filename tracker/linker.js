@@ -238,6 +238,7 @@
 
   const approach = quietly((event) => {
     event.composedPath().forEach(enter);
+    if (event.type === "focusin") fill();
     const link = linkOf(event);
     if (link && decorated(attribute(link, "href"), baseOf(link))) refresh();
   });
@@ -269,19 +270,19 @@
   const submit = quietly(({ target, submitter }) => {
     fill();
     submitters.set(target, submitter);
+    setTimeout(() => submitters.delete(target));
     const [isGet, element, name] = submission(target);
     if (!isGet) decorate(element, name);
   });
 
-  // Whatever submits or reads a form makes its data here; a GET form's query is its data.
+  // Whatever submits or reads a form makes its data here. A GET form's query is its data; the address of a POST form has
+  // all, unless code submits it and tells nobody.
   const collect = quietly(({ target, formData }) => {
     for (const name of [VISITOR, PARTNER]) {
       if (formData.has(name) && known(name)) formData.set(name, known(name));
     }
-    const [isGet, element, name] = submission(target);
-    submitters.delete(target);
-    if (!isGet) decorate(element, name);
-    const to = isGet && decorated(attribute(element, name) || location.href, baseOf(target));
+    const [, element, name] = submission(target);
+    const to = decorated(attribute(element, name) || location.href, baseOf(target));
     if (!to || formData.has("a")) return;
     for (const one of ["a", "lt"]) if (to.searchParams.has(one)) formData.set(one, to.searchParams.get(one));
   });

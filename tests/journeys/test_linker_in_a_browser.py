@@ -59,6 +59,8 @@ class Visit:
         self.touches: list[dict[str, Any]] = []
         self.said: list[str] = []
         self.errors: list[str] = []
+        self._asked: Any = None
+        self._answered: Any = None
         context.on("request", self._note)
         context.on("response", self._hear)
         context.on("weberror", lambda error: self.errors.append(str(error.error)))
@@ -67,10 +69,12 @@ class Visit:
     def _note(self, request: Any) -> None:
         if request.url.endswith("/touch"):
             self.touches.append(request.post_data_json)
+            self._asked = request
 
     def _hear(self, response: Any) -> None:
         if response.url.endswith("/touch"):
             self.said.append(response.headers.get("x-lasttouch", str(response.status)))
+            self._answered = response.request
 
     def tab(self) -> Page:
         page = self.context.new_page()
@@ -81,16 +85,15 @@ class Visit:
         """Follow a partner's redirect link to its end."""
         path = f"/a/{self.journey.id(partner)}" + (f"/{product}" if product else "") + more
         (page or self.page).goto(f"{self.sites.tracker_url}{path}")
-        self.settle(page)
+        self.settle()
 
     def land(self, url: str) -> None:
         self.page.goto(url)
         self.settle()
 
-    def settle(self, page: Page | None = None) -> None:
-        """Until the tracker has said who the visitor is."""
-
-        self.wait("the tracker's answer", lambda: len(self.said) == len(self.touches))
+    def settle(self) -> None:
+        """Until the tracker has said who the visitor is. A page that was left may never hear it."""
+        self.wait("answer of the tracker", lambda: self._asked is self._answered)
 
     def wait(self, what: str, ready: Callable[[], Any]) -> Any:
         """The first true value of `ready`, while the browser goes on."""
@@ -207,7 +210,7 @@ def test_a_direct_link_is_a_click_once_per_landing(visit: Visit) -> None:
     assert (attribution["partner_id"], attribution["reason"]) == (a, "last_touch")
 
 
-def test_a_page_that_comes_back_from_the_cache_lands_no_second_time(visit: Visit) -> None:
+def test_a_page_that_one_comes_back_to_lands_no_second_time(visit: Visit) -> None:
     visit.land(visit.sites.url("livechat", "/", a=visit.journey.id("A")))
     visit.page.goto(visit.sites.url("foreign"))
     visit.page.go_back()
@@ -305,6 +308,16 @@ def test_a_visitor_who_travels_days_later_has_a_fresh_stamp(visit: Visit) -> Non
     assert stamped(arrival) and (visit.id(), visit.said) == (visitor, ["stamped"])
 
 
+def test_cookies_for_a_domain_are_withdrawn_as_well(visit: Visit) -> None:
+    visit.sites.attributes["/"] = f' data-cookie-domain="{HOSTS["livechat"]}"'
+    visit.follow("A")
+    assert {one["domain"] for one in visit.context.cookies() if one["name"] == "lt_visitor"} == {".livechat.localhost"}
+    visit.page.goto(visit.sites.url("livechat", "/later"))
+    assert visit.partner() == visit.journey.id("A")
+    visit.page.evaluate("lasttouch.consent(false)")
+    assert [one["name"] for one in visit.context.cookies()] == ["lt_vid"]
+
+
 @pytest.mark.parametrize("signal", ["globalPrivacyControl: true", "doNotTrack: '1'"])
 def test_who_asks_not_to_be_followed_is_not(visit: Visit, signal: str) -> None:
     name, _, value = signal.partition(": ")
@@ -383,6 +396,7 @@ FORMS: dict[str, list[Callable[[Visit], None]]] = {
     "GET, requestSubmit()": [run("document.querySelector('#get').requestSubmit()")],
     "POST": [click("#post button")],
     "POST, requestSubmit()": [run("document.querySelector('#post').requestSubmit()")],
+    "POST, submit()": [run("document.querySelector('#post').submit()")],
     "POST, formaction": [
         run("document.querySelector('#signup-button').setAttribute('formaction', 'PARTNERS/form')"),
         click("#signup-button"),
@@ -422,7 +436,7 @@ def test_a_link_to_another_site_of_the_program_carries_the_partner(travelling: V
     for page in travelling.context.pages:
         page.wait_for_load_state()
         if HOSTS["partners"] in page.url:
-            travelling.settle(page)
+            travelling.settle()
             assert travelling.id(page) == visitor
         if page is not travelling.page:
             page.close()
@@ -439,7 +453,9 @@ def test_a_form_to_another_site_of_the_program_carries_the_partner(travelling: V
 
     arrival = travelling.arrival("/form", act)
     assert (arrival.site, arrival.method) == ("partners", way[:4].strip(",") if way[0].isupper() else "GET")
-    assert (arrival.query["a"], stamped(arrival)) == (travelling.journey.id("A"), True)
+    sent = arrival.form if way == "POST, submit()" else arrival.query
+    assert (sent["a"], len(sent["lt"])) == (travelling.journey.id("A"), 44)
+    assert {"a", "lt"} & arrival.form.keys() == ({"a", "lt"} if sent is arrival.form else set())
     assert arrival.form.get("lt_visitor", travelling.id()) == travelling.id()
     assert travelling.errors == []
 
