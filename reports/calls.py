@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from attribution.paths import MAX_TOUCHES
 from reports.access import ADMIN, FINANCE, MARKETING, PARTNER, Handler
 from reports.admin import api as admin
-from reports.admin import maintenance
+from reports.admin import deliveries, maintenance
 from reports.finance import api as finance
 from reports.marketing import models, whatif
 from reports.marketing.funnel import GROUPINGS, funnel_call
 from reports.partner_app import api as partner
+from tracker.delivery import CHANNELS, STATUSES
 from tracker.program import MAX_WINDOW_DAYS
 
 
@@ -81,6 +82,20 @@ TOKEN = {
     "last_used_at": "time to the minute, or null",
 }
 LISTED_TOKEN = {name: about for name, about in TOKEN.items() if name != "token"}
+DELIVERY = {
+    "delivery_id": "text: the webhook-id, or the Message-ID's first part",
+    "channel": f"text: {' or '.join(CHANNELS)}",
+    "type": "text: what happened",
+    "license_id": "text or null",
+    "organization_id": "text or null",
+    "partner_id": "text",
+    "status": f"text: {', '.join(STATUSES)}",
+    "ordered_at": "time",
+    "attempts": "number of tries since it was ordered or sent again",
+    "last_attempts": "list of {at, outcome}, oldest first",
+    "next_at": "time of the next try; null when none is planned",
+    "settled_at": "time when it was taken or given up, or null",
+}
 LINE = {
     "entry_id": "text",
     "posted_at": "time when the line was written",
@@ -263,6 +278,18 @@ CALLS: tuple[Call, ...] = (
         "POST", "/v2/admin/quarantine/replay", maintenance.run_replay, ADMIN, "Admin",
         "Put quarantined pieces back into the journal.",
         body={"ids": "list of quarantine ids"}, answer={"replayed": "list of the ids that were there"},
+    ),
+    Call(
+        "GET", "/v2/admin/deliveries", deliveries.list_deliveries, ADMIN, "Admin",
+        "What LiveChat's own system and clients are told, newest first: webhooks and e-mails, with their tries.",
+        (Parameter("status", "One status only", ("", *STATUSES)), Parameter("channel", "One channel only",
+         ("", *CHANNELS)), CURSOR, limit(deliveries.MAX_ROWS)),
+        answer=DELIVERY, is_list=True,
+    ),
+    Call(
+        "POST", "/v2/admin/deliveries/{delivery_id}/resend", deliveries.resend, ADMIN, "Admin",
+        "Send it again now, under the same id, whatever became of it; a receiver that had said that it is gone is "
+        "tried again.", status=202, answer=DELIVERY,
     ),
     Call(
         "GET", "/v2/admin/quarantine", admin.list_quarantine, ADMIN, "Admin",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from time import perf_counter
 
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from attribution.process import WAITING
+from reports.deliveries import DeliveryLog, Waiting
 from reports.room import Room, room_of
 from tracker.errors import Unavailable
 from tracker.pipeline import Pipeline, read_pipeline
@@ -98,6 +100,19 @@ def room_lines(pipeline: Pipeline) -> list[str]:
     ]
 
 
+def delivery_lines(waiting: Mapping[str, Waiting], now_ms: int) -> list[str]:
+    """What waits to be delivered, and for how long, as Prometheus text."""
+    ages = {name: (now_ms - one.oldest_at) / 1000 if one.oldest_at else 0.0 for name, one in waiting.items()}
+    return [
+        "# HELP lasttouch_deliveries_waiting What LiveChat's own system or the mail server has not taken yet.",
+        "# TYPE lasttouch_deliveries_waiting gauge",
+        *(f'lasttouch_deliveries_waiting{{channel="{name}"}} {one.deliveries}' for name, one in waiting.items()),
+        "# HELP lasttouch_deliveries_oldest_seconds For how long the oldest of them has waited.",
+        "# TYPE lasttouch_deliveries_oldest_seconds gauge",
+        *(f'lasttouch_deliveries_oldest_seconds{{channel="{name}"}} {max(0.0, age):.1f}' for name, age in ages.items()),
+    ]
+
+
 async def metrics(request: Request) -> Response:
     """`GET /metrics`: Prometheus text."""
     room = room_of(request)
@@ -119,6 +134,7 @@ async def metrics(request: Request) -> Response:
         lines += ["# HELP lasttouch_facts Facts by where they are.", "# TYPE lasttouch_facts gauge"]
         lines += [f'lasttouch_facts{{at="{name}"}} {value}' for name, value in pipeline.counts.items()]
         lines += room_lines(pipeline)
+        lines += delivery_lines(await DeliveryLog(room.redis).waiting(), room.now_ms())
     progress = await room.row("alive") if stores["clickhouse"] else None
     if progress:
         lines += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,11 +11,19 @@ from starlette.applications import Starlette
 
 from attribution.process import open_stores, run_attribution
 from reports.app import create_app
+from reports.deliveries import Worker, making_deliveries
+from reports.invitation import Invitations
+from reports.mail import Post
+from reports.provisioning import Webhook
+from reports.room import Room
+from tracker.delivery import MAIL, PROVISIONING
 from tracker.errors import SettingError
 from tracker.program import load_program
 from tracker.serving import LateApp
 from tracker.settings import Settings
 from tracker.tokens import Tokens
+
+log = logging.getLogger(__name__)
 
 
 def reports_app(settings: Settings, with_attribution: bool) -> LateApp:
@@ -33,9 +42,21 @@ def reports_app(settings: Settings, with_attribution: bool) -> LateApp:
                 attribution = await stack.enter_async_context(run_attribution(settings, program, stores))
             tokens = Tokens(stores.redis, admin_token)
             redis, warehouse, secret = stores.redis, stores.warehouse, stores.secret
-            yield create_app(settings, program, redis, warehouse, tokens, secret, attribution, now_ms)
+            app = create_app(settings, program, redis, warehouse, tokens, secret, attribution, now_ms)
+            await stack.enter_async_context(making_deliveries(delivery_worker(app.state.room)))
+            yield app
 
     return LateApp(opened)
+
+
+def delivery_worker(room: Room) -> Worker:
+    """Who tells LiveChat's own system, and writes e-mails."""
+    settings, records = room.settings, room.client_records
+    if settings.provisioning_url is None:
+        log.info("no provisioning webhook is set (LASTTOUCH_PROVISIONING_URL): what it would be told waits in Redis")
+    webhook = Webhook(settings.provisioning_url, settings.provisioning_secrets, room.redis, records, room.now_ms)
+    invitations = Invitations(Post.of(settings), records, room.program)
+    return Worker(room.redis, {PROVISIONING: webhook, MAIL: invitations}, room.now_ms)
 
 
 def now_ms() -> int:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
-import anyio.to_thread
 from redis.asyncio import Redis
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from reports import pages, sessions
 from reports.access import Viewer, form_fields, read_form, refuse_foreign_post, signed_in
+from reports.deliveries import NotTaken
+from reports.mail import Letter, Post, render
 from reports.room import Room, room_of
 from tracker import redis_keys
 from tracker.ids import new_time_ordered_id
@@ -44,8 +45,10 @@ async def take_credentials(request: Request) -> Response:
     if token:
         return await _sign_in_by_token(room, request, token, wanted)
     if email:
-        await _send_link(room, email)
-        return await _form(request, asked=True)
+        sending = await _send_link(room, email)
+        response = await _form(request, asked=True)
+        response.background = sending
+        return response
     return await _form(request, 400, "Paste a token, or give the e-mail address of your partner account.", wanted)
 
 
@@ -90,19 +93,32 @@ def _welcome(room: Room, request: Request, session: sessions.Session, wanted: st
     return response
 
 
-async def _send_link(room: Room, email: str) -> None:
-    """Write a sign-in link to the outbox folder if a partner has this address.
+async def _send_link(room: Room, email: str) -> BackgroundTask | None:
+    """Write a sign-in link to a partner who has this address.
 
-    The page says the same either way, so it cannot be used to find out who is a partner.
+    The page says the same either way, and is not kept waiting for the mail server (the answer is the task that sends),
+    so it cannot be used to find out who is a partner.
     """
     hashed = email_hash(room.secret, email)
     partner_id = cast("bytes | None", await room.redis.hget(redis_keys.PARTNER_EMAILS, hashed))
     if await _asked_too_often(room.redis, hashed) or partner_id is None:
-        return
+        return None
     link = await sessions.make_sign_in_link(room.redis, room.settings.app_url, "partner", partner_id.decode())
-    path = room.settings.data / "outbox" / f"{new_time_ordered_id(room.now_ms())}.txt"
-    await anyio.to_thread.run_sync(_write_letter, path, email, link)
-    log.info("a sign-in link was written to %s", path)
+    text, html = render("sign_in", link=link)
+    now_ms = room.now_ms()
+    letter = Letter(new_time_ordered_id(now_ms), now_ms, email, "", "Your sign-in link", text, html)
+    if room.settings.mail_server is not None:
+        return BackgroundTask(_send, room, letter)
+    await _send(room, letter)
+    return None
+
+
+async def _send(room: Room, letter: Letter) -> None:
+    """Send a sign-in link once: who gets none asks again."""
+    try:
+        await Post.of(room.settings).send(letter)
+    except NotTaken as error:
+        log.warning("a sign-in link was not sent: %s", error)
 
 
 async def _asked_too_often(redis: Redis, hashed: str) -> bool:
@@ -114,17 +130,15 @@ async def _asked_too_often(redis: Redis, hashed: str) -> bool:
     return int(asked) > MAX_LINKS_PER_QUARTER_HOUR
 
 
-def _write_letter(path: Path, email: str, link: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600)
-    path.write_text(
-        f"To: {email}\nSubject: Your sign-in link\n\n"
-        f"Follow this link to sign in. It works once, within 15 minutes.\n\n{link}\n",
-        encoding="utf-8",
-    )
-
-
 async def _form(
     request: Request, status: int = 200, message: str = "", wanted: str = "", asked: bool = False
 ) -> Response:
-    return await pages.show(request, "sign_in.html", status, message=message, wanted=wanted, asked=asked)
+    return await pages.show(
+        request,
+        "sign_in.html",
+        status,
+        message=message,
+        wanted=wanted,
+        asked=asked,
+        sends=room_of(request).settings.mail_server is not None,
+    )

@@ -13,7 +13,7 @@
 --    "changes": [[kind, key], …],                    told to every process
 --    "client": [stream, JSON lines] or false,
 --    "records": [key, …],                            what the client's lines hold, to be found while they wait
---    "deliveries": [[id, text, lane, its queue, the channel's lanes by when they are due], …]}
+--    "deliveries": [[id, text, lane, its queue, the channel's lanes by when they are due, ordered at], …]}
 -- ARGV[2]: how many facts may wait. ARGV[3]: 1 where the caller has seen the directory complete, else 0.
 -- ARGV[4]: how many deliveries may wait.
 -- Answers a list with 1 (taken) or 0 (something changed since it was read: read again) per step.
@@ -63,7 +63,7 @@ for i, step in ipairs(steps) do
     end
     for _, delivery in ipairs(step.deliveries) do
       redis.call('HSET', KEYS[6], delivery[1], delivery[2])
-      redis.call('ZADD', KEYS[7], now_ms, delivery[1])
+      redis.call('ZADD', KEYS[7], delivery[6], delivery[1])
       redis.call('RPUSH', delivery[4], delivery[1])
       redis.call('ZADD', delivery[5], 'NX', now_ms, delivery[3])
     end

@@ -82,7 +82,7 @@ class Step:
             "records": list(self.records),
             "deliveries": [
                 [one.id, one.text(), one.lane, redis_keys.delivery_lane(one.channel, one.lane),
-                 redis_keys.delivery_lanes(one.channel)]
+                 redis_keys.delivery_lanes(one.channel), one.ordered_at]
                 for one in self.deliveries
             ],
         }  # fmt: skip

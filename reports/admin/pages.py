@@ -12,8 +12,10 @@ from attribution import explain
 from reports import pages
 from reports.access import Viewer, read_form
 from reports.admin.api import SERVICE_SCOPES, explained_license
+from reports.admin.deliveries import provisioning_state
 from reports.admin.tokens import service_label_and_scope
 from reports.commissions import LineFilter, lines_page
+from reports.deliveries import DeliveryLog
 from reports.explanations import attribution_document, chain_document, license_payment_documents
 from reports.filters import read_query
 from reports.health import check_stores
@@ -43,6 +45,9 @@ async def health(room: Room, viewer: Viewer, request: Request) -> Response:
         progress=progress,
         attribution_error=room.attribution.last_error if room.attribution else None,
         quarantined=await quarantine() if stores["clickhouse"] else [],
+        waiting=await DeliveryLog(room.redis).waiting(),
+        has_receiver=await provisioning_state(room),
+        sends_mail=room.settings.mail_server is not None,
     )
 
 

@@ -15,7 +15,7 @@ from reports.calls import CALLS
 from reports.sessions import SESSION_MS, Session, sign_session
 
 FILLED = {"partner_id": "P", "license_id": "L1", "entry_id": "none", "token_id": "999", "payment_id": "pay1",
-          "withdrawal_id": "999", "status": "paid"}  # fmt: skip
+          "withdrawal_id": "999", "delivery_id": "none", "status": "paid"}  # fmt: skip
 OPEN_PATHS = {"/", "/sign-in", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", ""} | {
     "/partner",
     "/admin",
