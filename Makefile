@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 DATA ?= data
+# Files of tests that run at a time; each has stores of its own. `make test AT_ONCE=` runs one after another.
+AT_ONCE ?= -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: run install test lint lock clean browser
 .DELETE_ON_ERROR:
@@ -16,7 +18,7 @@ run: install
 install: $(STAMPS)/installed
 
 test: $(STAMPS)/tests-installed browser
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest $(AT_ONCE) $(PYTEST)
 
 lint: $(STAMPS)/tests-installed
 	$(BIN)/ruff check .
