@@ -16,7 +16,7 @@
   const baseOf = (node) => property(Node, "baseURI").get.call(node);
   const attribute = (element, name) => Element.prototype.getAttribute.call(element, name);
   const setAttribute = (element, name, value) => Element.prototype.setAttribute.call(element, name, value);
-  const plain = (values) => Object.assign(Object.create(null), values);
+  const plain = (values) => ({ __proto__: null, ...values });
   // Whatever goes wrong here is no business of the page.
   const quietly = (act) => (given) => {
     try {
@@ -24,7 +24,7 @@
     } catch {}
   };
 
-  const script = ofDocument("currentScript") || Document.prototype.querySelector.call(document, '[src*="/linker."]');
+  const script = ofDocument("currentScript");
   const tracker = new URL(script.src).origin;
   const domain = attribute(script, "data-cookie-domain");
   const needsConsent = attribute(script, "data-consent") === "required";
@@ -140,9 +140,9 @@
 
   const clean = quietly(() => {
     if (!/[?&]lt(=|&|$)/.test(location.search)) return;
-    const query = pairs(location.search).join("&");
-    const { origin, pathname, hash } = location;
-    history.replaceState(history.state, "", origin + pathname + (query && "?" + query) + hash);
+    const url = new URL(location.href);
+    url.search = pairs(url.search).join("&");
+    history.replaceState(history.state, "", url.href);
   });
 
   // A direct link lands once: not again by reloading, going back, or from page to page of the site.
@@ -177,7 +177,10 @@
     const own = kept(VISITOR);
     const before = kept(PARTNER);
     const isSame = read && read.visitor === own;
-    if (isSame && ownStamp(0)) return keepPartner(partner);
+    if (isSame && ownStamp(0)) {
+      become(own, ownStamp(0));
+      return keepPartner(partner);
+    }
     const fallback = own && !isSame ? own : newVisitor();
     const isFresh = read && read.seconds > STAMP_SECONDS - FRESH_SECONDS;
     const isBelieved = stamp && (read.isOfLink ? !own : isFresh);

@@ -191,6 +191,18 @@ def test_a_redirect_lands_once_and_leaves_a_clean_address(visit: Visit) -> None:
     assert visit.errors == []
 
 
+def test_every_landing_begins_the_window_anew(visit: Visit) -> None:
+    visit.follow("A")
+    for name in ("lt_visitor", "lt_partner"):
+        value = visit.cookies()[name]["value"]
+        url, soon = visit.sites.url("livechat"), time.time() + 60
+        visit.context.add_cookies([{"name": name, "value": value, "url": url, "expires": soon}])
+    visit.follow("A")
+    for name in ("lt_visitor", "lt_partner"):
+        assert visit.cookies()[name]["expires"] == pytest.approx(time.time() + DAYS_120, abs=60)
+    assert visit.said == ["stamped"], "who the visitor is was asked before"
+
+
 def test_a_direct_link_is_a_click_once_per_landing(visit: Visit) -> None:
     a = visit.journey.id("A")
     url = visit.sites.url("livechat", "/", a=a, utm_source="PP", utm_campaign="pp_spring")
