@@ -50,6 +50,8 @@ class Lease:
         self._thread: threading.Thread | None = None
         self.holder: str | None = None
         """Who else holds it, as last seen; None when nobody else does, or Redis does not say."""
+        self.last_error: str | None = None
+        """Why the newest look failed; None when it did not."""
 
     @property
     def is_held(self) -> bool:
@@ -77,7 +79,7 @@ class Lease:
         self.start()
         try:
             if not self._looked.wait(REDIS_TIMEOUT_SECONDS):
-                raise Unavailable("Redis does not answer")
+                raise Unavailable(self.last_error or "Redis does not answer")
             if not self.is_held:
                 raise Conflict(f"{self.holder} is at work on this program: end it first")
             yield
@@ -94,8 +96,10 @@ class Lease:
         try:
             other = self._take(keys=[redis_keys.ATTRIBUTION], args=[self._name, int(1000 * LEASE_SECONDS)])
         except redis.RedisError as error:
-            log.debug("the lease is not renewed: %s", error)
+            self.last_error = f"the lease is not renewed: {error}"
+            log.debug(self.last_error)
             return
+        self.last_error = None
         before, self.holder = self.holder, other.decode(errors="replace") if other else None
         if self.holder is None:
             self._held_until_s = asked_s + LEASE_SECONDS

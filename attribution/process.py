@@ -92,7 +92,7 @@ class RunningAttribution:
         """Why loading or attribution fails at the moment; None when both work."""
         if self.is_waiting:
             return f"{self._lease.holder} is at work on this program"
-        return self._service.last_error
+        return self._service.last_error or self._lease.last_error
 
     def start(self) -> None:
         """Returns at once."""
