@@ -29,6 +29,14 @@ ONE_BY_ONE = 60
 POLL_SECONDS = 1.0
 DIRECTORY_SECONDS = 400.0
 """At most for the server to put the program's licenses and payments into its empty Redis, before it is ready."""
+POLLED = (
+    f"/v2/partners/overview?{YEAR}",
+    "/v2/partners/commissions?limit=50",
+    f"/v2/partners/affiliates/metrics/clicks?{YEAR}",
+    f"/v2/partners/affiliates/metrics/earnings?{YEAR}",
+    f"/v2/partners/reports/commission?{YEAR}&aggregation=month",
+)
+"""What a partner's page and programs ask for in turn, of a year of facts."""
 LARGEST, TYPICAL = 0, 16
 """A tenth of the clicks are on the links of the first partner; a partner in the middle has the clicks of most."""
 
@@ -82,15 +90,14 @@ def make_program(data: Path, size: Size) -> int:
 
 
 def _poll(server: Server, tokens: Sequence[str], seconds: float) -> list[float]:
-    """Partners who each ask once a second: for a year's overview and for their newest commission in turn."""
-    paths = (f"/v2/partners/overview?{YEAR}", "/v2/partners/commissions?limit=50")
+    """Partners who each ask once a second for something else of POLLED."""
     stop = threading.Event()
 
     def partner(number: int) -> list[float]:
         waited: list[float] = []
         stop.wait(POLL_SECONDS * number / len(tokens))  # not all in the same instant
         while not stop.is_set():
-            took = _ask(server, tokens[number], paths[len(waited) % len(paths)])
+            took = _ask(server, tokens[number], POLLED[len(waited) % len(POLLED)])
             waited.append(took)
             stop.wait(max(0.0, POLL_SECONDS - took))
         return waited

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from reports.affiliate_results import earnings_by_campaign
+from reports.affiliate_results import EARNINGS, by_campaign
 from reports.campaigns import (
     Wanted,
     coupon_label,
@@ -81,7 +81,7 @@ async def search_campaigns(room: Room, asked: Asked) -> Mapping[str, Any]:
         and all(is_met(one, value) for is_met, value in conditions)
     ]
     found.sort(key=_age, reverse=asked.query.get("sort_order", "desc") == "desc")
-    earned = await earnings_by_campaign(room, asked.partner_id, campaigns, ALL_TIME)
+    earned = await by_campaign(room, EARNINGS, asked.partner_id, campaigns, ALL_TIME)
     return {
         "value": money(sum(earned.get(one.id, 0) for one in found)),
         "results": [_search_document(room, one) for one in found[(page - 1) * PAGE_CAMPAIGNS : page * PAGE_CAMPAIGNS]],

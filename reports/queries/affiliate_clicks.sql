@@ -1,7 +1,7 @@
 -- Purpose: a partner's countable clicks (R1) in a period.
--- Grain: one row per product and campaign of the links, and per day where asked.
+-- Grain: one row per product and campaign of the links where asked, and per day where asked.
 -- Parameters: partner_id, from_ms and to_ms (inclusive, exclusive), product (empty for all), by_day and by_campaign (1, or
---   0 for an empty text in its column).
+--   0 for empty texts in their columns).
 with
     fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') as from_at,
     fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') as to_at,
@@ -23,7 +23,7 @@ with
     ) as edges,
     -- Other days: counted from the projection `by_day`.
     whole_days as (
-        select toDate(clicked_at, 'UTC') as day, product, campaign, count() as clicks
+        select toDate(clicked_at, 'UTC') as day, product, campaign as link_campaign, count() as clicks
         from clicks
         where partner_id = {partner_id:String} and verdict = 'human'
             and toDate(clicked_at, 'UTC') >= first_day and toDate(clicked_at, 'UTC') <= last_day
@@ -34,11 +34,11 @@ with
                     and toDate(clicked_at, 'UTC') < toDate32(span.2, 'UTC'),
                 active
             )
-        group by day, product, campaign
+        group by day, product, link_campaign
     ),
     -- Those days: click by click.
     other_days as (
-        select toDate(clicked_at, 'UTC') as day, product, campaign, count() as clicks
+        select toDate(clicked_at, 'UTC') as day, product, campaign as link_campaign, count() as clicks
         from clicks
         where notEmpty(edges) and partner_id = {partner_id:String} and verdict = 'human'
             and clicked_at >= greatest(from_at, toDateTime64(arrayMin(edges), 3, 'UTC'))
@@ -46,12 +46,12 @@ with
             and has(edges, toDate32(clicked_at, 'UTC'))
             and ({product:String} = '' or product = {product:String})
             and arrayExists(span -> span.1 <= clicked_at and clicked_at < span.2, active)
-        group by day, product, campaign
+        group by day, product, link_campaign
     )
 select
     if({by_day:UInt8} = 1, toString(day), '') as day_text,
-    toString(product) as link_product,
-    if({by_campaign:UInt8} = 1, campaign, '') as link_campaign,
+    if({by_campaign:UInt8} = 1, toString(product), '') as campaign_product,
+    if({by_campaign:UInt8} = 1, link_campaign, '') as campaign,
     sum(clicks) as clicks
 from (select * from whole_days union all select * from other_days)
-group by day_text, link_product, link_campaign
+group by day_text, campaign_product, campaign

@@ -1,10 +1,10 @@
--- Purpose: what a partner earned as an affiliate, from the ledger: the first tier of licenses that came by links (R2, R3),
---   and the second tier, which is what links to the partner program earn.
--- Grain: one row per product (of the license; partner_program for the second tier), per product and campaign of the link
---   that won the license or the referred partner (the former product and empty where no link did), and per day where asked.
--- Parameters: partner_id, from_ms and to_ms (of occurred_at: inclusive, exclusive), product (empty for all),
---   billing_cycle (monthly or annual, which payments say, and are monthly where they do not; empty for both), by_day and
---   by_campaign (1, or 0 for empty texts in their columns).
+-- Purpose: what a partner earned as an affiliate by campaign, from the ledger: the first tier of licenses that came by
+--   links (R2, R3), and the second tier, which is what links to the partner program earn. Its sums are those of
+--   partner_commission_days for the affiliate program.
+-- Grain: one row per product and campaign of the link that won the license or the referred partner (of the license or
+--   partner_program, and empty, where no link did), and per day where asked.
+-- Parameters: partner_id, from_ms and to_ms (of occurred_at: inclusive, exclusive), billing_cycle (monthly or annual, which
+--   payments say, and are monthly where they do not; empty for both), by_day (1, or 0 for an empty text in its column).
 with
     (select max(round) from rounds) as published,
     lines as (
@@ -13,7 +13,6 @@ with
         where partner_id = {partner_id:String} and round <= published
             and occurred_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
             and occurred_at < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
-            and ({product:String} = '' or {product:String} = if(tier = 2, 'partner_program', toString(product)))
     ),
     licenses as (
         select license_id, partner_id, origin, toString(click_product) as link_product, campaign as link_campaign
@@ -59,10 +58,9 @@ with
     )
 select
     if({by_day:UInt8} = 1, toString(toDate(occurred_at, 'UTC')), '') as day_text,
-    product,
-    if({by_campaign:UInt8} = 1, if(won_product = '', product, won_product), '') as campaign_product,
-    if({by_campaign:UInt8} = 1, won_campaign, '') as campaign,
+    if(won_product = '', product, won_product) as campaign_product,
+    won_campaign as campaign,
     sum(amount_cents) as earned_cents
 from (select * from first_tier union all select * from second_tier)
 where {billing_cycle:String} = '' or ({billing_cycle:String} = 'annual') = (payment_id in (select payment_id from annual))
-group by day_text, product, campaign_product, campaign
+group by day_text, campaign_product, campaign
