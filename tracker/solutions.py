@@ -45,6 +45,12 @@ class Subscription:
         return int(end.timestamp()) * 1000
 
 
+def end_of_cycle(paid_at: int, billing_cycle: str) -> int:
+    """When what was paid runs out, in ms: a month or a year later."""
+    start = datetime.fromtimestamp(paid_at // 1000, UTC)
+    return int(_months_after(start, 12 if billing_cycle == "annual" else 1).timestamp()) * 1000
+
+
 def _months_after(start: datetime, months: int) -> datetime:
     """The same day of a later month; its last day where it is shorter."""
     year, month = divmod(start.year * 12 + start.month - 1 + months, 12)

@@ -19,7 +19,7 @@ from tracker import redis_keys
 from tracker.errors import NotFound
 from tracker.events import ClientNamed, OperatorInvited
 from tracker.program import percent_number
-from tracker.solutions import PARTNER, SolutionLicense, read_solution_license
+from tracker.solutions import PARTNER, SolutionLicense, end_of_cycle, read_solution_license
 
 NO_LICENSE = "There is no such license among yours."
 LICENSES_PER_QUERY = 5_000
@@ -38,6 +38,7 @@ class Facts:
     first_paid_ms: int = 0
     last_paid_ms: int = 0
     newest_cents: int = 0
+    newest_cycle: str = ""
     discount_cents: int = 0
     earned_cents: int = 0
 
@@ -80,22 +81,29 @@ class Standing:
 
     @property
     def end_ms(self) -> int:
-        """When it ended, or ends as far as is known: its closing, the end of its billing cycle, or of its trial."""
+        """When it ended, or ends as far as is known: when it closes, its billing cycle ends, what was paid last runs
+        out, or its trial ends."""
         subscription = self.license.subscription
         if self.ended_ms:
             return self.ended_ms
         if subscription is not None and self.is_managed:
             return subscription.closes_at or subscription.period_end(self.now_ms)
+        if self.is_paid:
+            return end_of_cycle(self.facts.last_paid_ms, self.billing_cycle)
         return self.license.trial_end(self.transferred_at)
+
+    @property
+    def billing_cycle(self) -> str:
+        """What the newest payment says, else the subscription; monthly where neither says anything."""
+        subscription = self.license.subscription
+        return self.facts.newest_cycle or (subscription.billing_cycle if subscription else "monthly")
 
     @property
     def annual_cents(self) -> int:
         """What it brings in a year: its newest payment, net of what came back of it, in each of its billing cycles."""
         if self.status != "paid":
             return 0
-        subscription = self.license.subscription
-        is_annual = subscription is not None and subscription.billing_cycle == "annual"
-        return self.facts.newest_cents * (1 if is_annual else 12)
+        return self.facts.newest_cents * (1 if self.billing_cycle == "annual" else 12)
 
 
 async def own_licenses(room: Room, partner_id: str, period: Period = ALL_TIME) -> list[Standing]:

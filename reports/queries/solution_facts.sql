@@ -45,6 +45,7 @@ with
             argMax(
                 greatest(0, least(amount_cents, amount_cents - returned_cents)), (paid_at, payment_id)
             ) as newest_cents,
+            argMax(billing_cycle, (paid_at, payment_id)) as newest_cycle,
             sumIf(ifNull(discount_cents, saved_cents(amount_cents)), paid_at < partners_pay.until) as discount_cents
         from payments
         left join partners_pay on partners_pay.license_id = payments.license_id
@@ -72,6 +73,7 @@ select
     toUnixTimestamp64Milli(money.first_paid_at) as first_paid_ms,
     toUnixTimestamp64Milli(money.last_paid_at) as last_paid_ms,
     money.newest_cents as newest_cents,
+    money.newest_cycle as newest_cycle,
     money.discount_cents as discount_cents,
     earned.earned_cents as earned_cents
 from known
