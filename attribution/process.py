@@ -101,8 +101,8 @@ class RunningAttribution:
 
     def stop(self) -> None:
         """Finish what was begun. What waits stays in the journal."""
-        self._service.stop()
-        self._lease.release()
+        if self._service.stop():
+            self._lease.release()
 
     async def rebuild(self) -> list[str]:
         """Rebuild Redis and the derived tables while loading and rounds stand still; one line per finished step.

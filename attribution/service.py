@@ -136,15 +136,17 @@ class AttributionService:
         self._thread = threading.Thread(target=self._run, name="attribution", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Finish the step under way, up to STOP_SECONDS, and stop. What waits stays in the journal."""
+    def stop(self) -> bool:
+        """Finish the step under way, up to STOP_SECONDS, and stop. What waits stays in the journal. False where the
+        step goes on until the process ends."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
             if self._thread.is_alive():
                 log.warning("attribution did not stop within %.0f s; it is left to end with the process", STOP_SECONDS)
-                return
+                return False
         self._redis.close()
+        return True
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until a look that begins from now on finds nothing to load and nothing to attribute."""
