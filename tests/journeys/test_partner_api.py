@@ -212,6 +212,9 @@ def results(paul: Tool, campaign_id: str) -> None:
         ("LiveChat default link", False, False, 0), ("Spring sale", False, True, 0),
         ("Spring sale", True, False, earned),
     ]  # fmt: skip
+    [trial] = [one for one in licenses if one["ql"]]
+    ends, began = (datetime.fromisoformat(trial[name]) for name in ("end_timestamp", "creation_timestamp"))
+    assert ends - began == timedelta(days=30), "the deal's trial"
     assert paul("get_summary") == {"trials": 2, "paid": 1, "expired": 0}
 
 

@@ -10,6 +10,8 @@ import pytest
 import world
 from running_app import App
 
+from attribution.loader import Loader
+from attribution.rebuild import rebuild_redis
 from tracker import redis_keys
 from tracker.campaigns import BUILT_IN_FROM, built_in_campaign, slug_of
 from tracker.program import Program
@@ -271,6 +273,21 @@ def test_performance_adds_up_to_metrics(app: App) -> None:
     )
 
 
+def test_a_rebuild_restores_campaigns_links_and_deals(app: App) -> None:
+    made = start(app, "Kept for good", link="https://www.livechat.com/pricing/", coupon_id=1)
+    app.partner_api("DELETE", f"{CAMPAIGNS}/{start(app, 'Kept and off', trial_duration=20)['slug']}", status=204)
+    loader = Loader(app.redis, app.warehouse, Program(), lambda: world.NOW)
+    while loader.load_once():
+        pass
+    lost = (redis_keys.CAMPAIGNS, redis_keys.CAMPAIGN_LISTS, redis_keys.DEALS, redis_keys.LINKS, redis_keys.COUNTERS)
+    before: list[Any] = [app.redis.hgetall(name) for name in lost[:4]]
+    app.redis.delete(*lost)
+    rebuild_redis(app.redis, app.warehouse, Program(), world.NOW)
+    after: list[Any] = [app.redis.hgetall(name) for name in lost[:4]]
+    assert after[:3] == before[:3] and before[3].items() <= after[3].items(), "and the partners' own links"
+    assert start(app, "Begun afterwards")["id"] > made["id"]
+
+
 def test_a_campaign_has_what_came_by_it_and_nothing_else(app: App) -> None:
     """The last test: it adds to the history."""
     made = start(app, "Newsletter", "Q", link="https://www.livechat.com/features/")
@@ -288,7 +305,8 @@ def test_a_campaign_has_what_came_by_it_and_nothing_else(app: App) -> None:
         world.signup("N2", 31, 902, "other@client.example"),
         world.stage("N2", "expired", 35),
     ]
-    world.load(app.warehouse, *facts, load_id=2)
+    newest = app.warehouse.rows("select max(load_id) as load_id from loads")[0]["load_id"]
+    world.load(app.warehouse, *facts, load_id=newest + 1)
     summary = app.partner_api("GET", f"{CAMPAIGNS}/{slug}/summary", "Q")
     assert summary == {"click": 1, "trial": 1, "paid": 1, "earnings": 66}
     for cycle, cents in (("annual", 60), ("monthly", 6)):
