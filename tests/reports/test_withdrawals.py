@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -14,6 +15,7 @@ import world
 from running_app import ADMIN_TOKEN, App
 from test_partner_api_account import BILLING, at_once
 
+from reports.app import create_app
 from reports.room import Room
 from reports.withdrawals import request_withdrawal
 from tracker import redis_keys
@@ -132,11 +134,9 @@ def in_room(app: App, work: Callable[[Room], Any], directory: type[Directory] = 
     async def run() -> Any:
         async with redis.asyncio.Redis.from_url(app.redis_url) as client:
             settings = Settings(data=app.data, admin_token=ADMIN_TOKEN, redis_url=app.redis_url)
-            tokens, limiter = Tokens(client, ADMIN_TOKEN), anyio.CapacityLimiter(1)
-            room = Room(
-                settings, Program(), client, app.warehouse, tokens, directory(client), world.SECRET, None,
-                lambda: world.NOW, limiter, limiter,
-            )  # fmt: skip
+            tokens = Tokens(client, ADMIN_TOKEN)
+            made = create_app(settings, Program(), client, app.warehouse, tokens, world.SECRET, None, lambda: world.NOW)
+            room = replace(made.state.room, directory=directory(client))
             return await work(room)
 
     return asyncio.run(run())
