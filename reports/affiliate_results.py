@@ -52,8 +52,7 @@ async def by_campaign(
     sums: dict[int, int] = {}
     for row in rows:
         campaign = campaigns.of(row["campaign"], row["campaign_product"])
-        if campaign is not None:
-            sums[campaign.id] = sums.get(campaign.id, 0) + row[result]
+        sums[campaign.id] = sums.get(campaign.id, 0) + row[result]
     return sums
 
 
@@ -63,8 +62,7 @@ async def campaign_earning_days(
     """Cents of one campaign by day, of payments billed so."""
     found = []
     for row in await _earnings(room, partner_id, period, billing_cycle, by_day=1):
-        campaign = campaigns.of(row["campaign"], row["campaign_product"])
-        if campaign is not None and campaign.id == campaign_id:
+        if campaigns.of(row["campaign"], row["campaign_product"]).id == campaign_id:
             found.append((date.fromisoformat(row["day_text"]), row[EARNINGS]))
     return found
 

@@ -12,7 +12,6 @@ from tracker import redis_keys
 from tracker.campaigns import (
     Campaign,
     built_in_campaign,
-    built_in_slug,
     deal_key,
     read_campaign,
     slug_of,
@@ -22,7 +21,7 @@ from tracker.directory import Key, Known, Step
 from tracker.errors import BadRequest, Conflict, Forbidden, NotFound
 from tracker.ids import new_code
 from tracker.landing import campaign_pair, home_of, located, read_landing
-from tracker.program import Program
+from tracker.program import Product, Program
 from tracker.state import change, new_number, state_step
 
 MAX_CAMPAIGNS = 1000  # of one partner, those that are off included: their list is one entry of the directory
@@ -43,7 +42,8 @@ class Wanted:
 class Campaigns:
     """All campaigns of one partner, the built-in ones first, then by age."""
 
-    def __init__(self, built_in: Iterable[Campaign], started: Iterable[Campaign]) -> None:
+    def __init__(self, built_in: Iterable[Campaign], started: Iterable[Campaign], default_product: str) -> None:
+        self._default_product = default_product
         self._built_in = {one.product: one for one in built_in}
         self._by_slug = {one.slug: one for one in (*self._built_in.values(), *started)}
 
@@ -66,13 +66,13 @@ class Campaigns:
             raise NotFound("There is no such campaign among yours.")
         return found
 
-    def of(self, slug: str, product: str) -> Campaign | None:
+    def of(self, slug: str, product: str) -> Campaign:
         """Whose result it is that came by a link with this slug, empty for none, to this product.
 
-        What no campaign of the partner has brought belongs to the product's built-in one. None for a product that the
-        program has no more.
+        What no campaign of the partner has brought belongs to the product's built-in one; of a product that the program
+        has no more, to that of the default product.
         """
-        return self._by_slug.get(slug) or self._built_in.get(product)
+        return self._by_slug.get(slug) or self._built_in.get(product) or self._built_in[self._default_product]
 
 
 async def read_campaigns(room: Room, partner_id: str) -> Campaigns:
@@ -89,7 +89,7 @@ async def read_campaigns(room: Room, partner_id: str) -> Campaigns:
     listed = cast("bytes | None", await room.redis.hget(redis_keys.CAMPAIGN_LISTS, partner_id))
     numbers = [str(number) for number, _ in json.loads(listed or "{}").values()]
     entries = cast("list[bytes]", await room.redis.hmget(redis_keys.CAMPAIGNS, numbers)) if numbers else []
-    return Campaigns(built_in, [read_campaign(entry) for entry in entries])
+    return Campaigns(built_in, [read_campaign(entry) for entry in entries], room.program.default_product)
 
 
 async def start_campaign(room: Room, partner_id: str, wanted: Wanted) -> Campaign:
@@ -97,7 +97,6 @@ async def start_campaign(room: Room, partner_id: str, wanted: Wanted) -> Campaig
     _check(room.program, partner_id, wanted)
     name = wanted.name.strip()
     list_key: Key = (redis_keys.CAMPAIGN_LISTS, partner_id)
-    reserved = {built_in_slug(product) for product in room.program.products}
 
     async def start(known: Known) -> tuple[Campaign, Step]:
         listed: dict[str, Any] = json.loads(known.get(*list_key) or "{}")
@@ -112,7 +111,7 @@ async def start_campaign(room: Room, partner_id: str, wanted: Wanted) -> Campaig
         campaign = Campaign(
             id=number,
             partner_id=partner_id,
-            slug=slug_of(name, {*listed, *reserved}),
+            slug=slug_of(name, listed),
             name=name,
             product=wanted.product,
             landing_url=wanted.landing_url,
@@ -148,8 +147,7 @@ async def stop_campaign(room: Room, partner_id: str, campaign_id: str) -> Campai
 
 def long_url(campaign: Campaign, program: Program) -> str:
     """The tracked link that leads straight to the site."""
-    product = program.products[campaign.product]
-    landing = read_landing(campaign.landing_url, program.hosts) or home_of(product, program)
+    landing = read_landing(campaign.landing_url, program.hosts) or home_of(_product(campaign, program), program)
     given = {pair.partition("=")[0] for pair in landing.query.split("&")}
     tags = ["utm_source=PP"] + ([] if campaign.is_built_in else [campaign_pair(campaign.slug)])
     added = [pair for pair in tags if pair.partition("=")[0] not in given]
@@ -163,7 +161,12 @@ def short_url(campaign: Campaign, tracker_url: str) -> str:
 
 def landing_page(campaign: Campaign, program: Program) -> str:
     """Where a campaign's visitors land, without stamps."""
-    return campaign.landing_url or program.products[campaign.product].url
+    return campaign.landing_url or _product(campaign, program).url
+
+
+def _product(campaign: Campaign, program: Program) -> Product:
+    """A campaign's product; the default one where the program has it no more, as redirects have it."""
+    return program.products.get(campaign.product) or program.products[program.default_product]
 
 
 def coupon_label(campaign: Campaign, program: Program) -> str:

@@ -72,17 +72,13 @@ def built_in_campaign(partner_id: str, joined_at: int, product: Product, code: s
     return Campaign(
         id=BUILT_IN_FROM + int.from_bytes(digest) % BUILT_IN_FROM,
         partner_id=partner_id,
-        slug=built_in_slug(product.key),
+        slug=f"{SLUG_PREFIX}default_{product.key}",  # names give slugs without "_"
         name=f"{product.name} default link",
         product=product.key,
         code=code,
         created_at=joined_at,
         is_built_in=True,
     )
-
-
-def built_in_slug(product: str) -> str:
-    return f"{SLUG_PREFIX}default-{product.lower()}"
 
 
 def slug_of(name: str, taken: Collection[str]) -> str:

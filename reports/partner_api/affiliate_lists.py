@@ -94,9 +94,9 @@ def _attribution(campaigns: Campaigns, slug: str, product: str, tags: Mapping[st
     """Campaign and tags of a visit. A slug that no campaign has, of an import, is its own name. The redirect adds
     `utm_campaign` where the visitor's link did not say it, so that it is the slug then."""
     campaign = campaigns.of(slug, product)
-    is_known = campaign is not None and (not slug or campaign.slug == slug)
+    is_imported = slug not in ("", campaign.slug)
     return {
-        "campaign_name": campaign.name if campaign is not None and is_known else slug,
+        "campaign_name": slug if is_imported else campaign.name,
         **{name: tags[name] for name in _TAGS},
         "utm_campaign": tags["utm_campaign"] or slug,
     }

@@ -12,8 +12,9 @@ from running_app import App
 
 from attribution.loader import Loader
 from attribution.rebuild import rebuild_redis
+from reports.campaigns import Campaigns, landing_page, long_url
 from tracker import redis_keys
-from tracker.campaigns import BUILT_IN_FROM, built_in_campaign, slug_of
+from tracker.campaigns import BUILT_IN_FROM, Campaign, built_in_campaign, slug_of
 from tracker.program import Program
 
 AFFILIATES = "/affiliates"
@@ -47,6 +48,16 @@ def value(app: App, path: str, who: str = "P", **query: Any) -> Any:
 )
 def test_slugs(name: str, taken: tuple[str, ...], slug: str) -> None:
     assert slug_of(name, taken) == slug
+
+
+def test_a_campaign_of_a_product_that_the_program_has_no_more() -> None:
+    program = Program()
+    built_in = [built_in_campaign("P", 1, product, "") for product in program.products.values()]
+    old = Campaign(id=7, partner_id="P", slug="pp_old", name="Old one", product="gone", code="c", created_at=1)
+    campaigns = Campaigns(built_in, [old], program.default_product)
+    assert campaigns.of("pp_old", "gone") is old and campaigns.of("", "gone").product == "livechat"
+    assert landing_page(old, program) == "https://www.livechat.com/"
+    assert long_url(old, program) == "https://www.livechat.com/?a=P&utm_source=PP&utm_campaign=pp_old"
 
 
 def test_a_campaign_is_started_listed_and_switched_off(app: App) -> None:
