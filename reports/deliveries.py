@@ -34,6 +34,7 @@ PAUSES = (5, MINUTE, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 
 ATTEMPTS_KEPT = 10
 DONE_KEPT = 10_000  # in the log
 MAX_PAGE = 500
+LANES_LOOKED_AT = 1_000
 
 
 class NotTaken(LasttouchError):
@@ -87,10 +88,11 @@ class DeliveryLog:
         keys = [
             redis_keys.delivery_lanes(delivery.channel), redis_keys.delivery_lane(delivery.channel, delivery.lane),
             redis_keys.DELIVERIES, redis_keys.DELIVERIES_BY_TIME, redis_keys.DELIVERIES_DONE,
+            redis_keys.DELIVERIES_WAITING,
         ]  # fmt: skip
         pause_ms = int(pause_seconds * 1000)
         args: list[str | int] = [
-            delivery.id, delivery.lane, delivery.text(), delivery.status, pause_ms, DONE_KEPT,
+            delivery.id, delivery.lane, delivery.text(), delivery.status, pause_ms, DONE_KEPT, delivery.channel,
         ]  # fmt: skip
         await self._settle(keys=keys, args=args)
 
@@ -103,6 +105,7 @@ class DeliveryLog:
         keys = [
             redis_keys.delivery_lanes(found.channel), redis_keys.delivery_lane(found.channel, found.lane),
             redis_keys.DELIVERIES, redis_keys.DELIVERIES_DONE, redis_keys.PROVISIONING_GONE,
+            redis_keys.DELIVERIES_WAITING,
         ]  # fmt: skip
         await self._resend(keys=keys, args=[again.id, again.lane, again.text(), again.channel])
         return again
@@ -132,21 +135,21 @@ class DeliveryLog:
         return found[:most]
 
     async def waiting(self) -> dict[str, Waiting]:
-        """Channel → what waits in it. Counts lanes one by one: for pages and metrics."""
-        found: dict[str, Waiting] = {}
-        for channel in CHANNELS:
-            names: list[Any] = await self._redis.zrange(redis_keys.delivery_lanes(channel), 0, -1)
-            lanes = [name.decode() for name in names]
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for lane in lanes:
-                    pipe.llen(redis_keys.delivery_lane(channel, lane))
-                    pipe.lindex(redis_keys.delivery_lane(channel, lane), 0)
-                answers: list[Any] = await pipe.execute()
-            firsts = [one for one in answers[1::2] if one]
-            scores = await self._redis.zmscore(redis_keys.DELIVERIES_BY_TIME, firsts) if firsts else []
-            oldest = min((int(score) for score in scores if score is not None), default=None)
-            found[channel] = Waiting(sum(answers[::2]), oldest)
-        return found
+        """Channel → what waits in it. The oldest is looked for among the first lanes that are due."""
+        counts = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(redis_keys.DELIVERIES_WAITING))
+        return {
+            channel: Waiting(int(counts.get(channel.encode(), 0)), await self._oldest(channel)) for channel in CHANNELS
+        }
+
+    async def _oldest(self, channel: str) -> int | None:
+        """When the oldest of what waits in a channel was ordered."""
+        lanes: list[Any] = await self._redis.zrange(redis_keys.delivery_lanes(channel), 0, LANES_LOOKED_AT - 1)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for lane in lanes:
+                pipe.lindex(redis_keys.delivery_lane(channel, lane.decode()), 0)
+            firsts: list[Any] = [one for one in await pipe.execute() if one]
+        scores = await self._redis.zmscore(redis_keys.DELIVERIES_BY_TIME, firsts) if firsts else []
+        return min((int(score) for score in scores if score is not None), default=None)
 
 
 class Worker:
@@ -279,8 +282,8 @@ end
 return found
 """
 
-# KEYS: the channel's lanes, the lane, deliveries, deliveries by time, done ones. ARGV: id, lane, text, status, pause in
-# ms, how many done ones are kept.
+# KEYS: the channel's lanes, the lane, deliveries, deliveries by time, done ones, how many wait. ARGV: id, lane, text,
+# status, pause in ms, how many done ones are kept, channel.
 _SETTLE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -289,7 +292,9 @@ if ARGV[4] == 'waiting' then
   redis.call('ZADD', KEYS[1], now + ARGV[5], ARGV[2])
   return
 end
-redis.call('LREM', KEYS[2], 1, ARGV[1])
+if redis.call('LREM', KEYS[2], 1, ARGV[1]) > 0 then
+  redis.call('HINCRBY', KEYS[6], ARGV[7], -1)
+end
 if redis.call('LLEN', KEYS[2]) > 0 then
   redis.call('ZADD', KEYS[1], now, ARGV[2])
 else
@@ -304,13 +309,14 @@ while redis.call('LLEN', KEYS[5]) > tonumber(ARGV[6]) do
 end
 """
 
-# KEYS: the channel's lanes, the lane, deliveries, done ones, the mark of a receiver that is gone. ARGV: id, lane, text,
-# channel.
+# KEYS: the channel's lanes, the lane, deliveries, done ones, the mark of a receiver that is gone, how many wait.
+# ARGV: id, lane, text, channel.
 _RESEND = """
 local time = redis.call('TIME')
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[3])
 if redis.call('LREM', KEYS[4], 0, ARGV[1]) > 0 then
   redis.call('LPUSH', KEYS[2], ARGV[1])
+  redis.call('HINCRBY', KEYS[6], ARGV[4], 1)
 end
 redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[2])
 if ARGV[4] == 'provisioning' then

@@ -3,8 +3,8 @@
 -- decided on.
 --
 -- KEYS: fact journal, fact counts, changes stream, the mark of a complete directory; where clients' records wait, what is
--- to be delivered, the same by time, and what was delivered (redis_keys.py). All other keys come in the steps and share
--- their slot.
+-- to be delivered, the same by time, what was delivered, and how many wait (redis_keys.py). All other keys come in the
+-- steps and share their slot.
 -- ARGV[1]: JSON list of steps:
 --   {"expect": [[hash, field, value or false], …],   the step is taken only if all of these still hold
 --    "write":  [[hash, field, value or false], …],   false removes the field
@@ -13,7 +13,8 @@
 --    "changes": [[kind, key], …],                    told to every process
 --    "client": [stream, JSON lines] or false,
 --    "records": [key, …],                            what the client's lines hold, to be found while they wait
---    "deliveries": [[id, text, lane, its queue, the channel's lanes by when they are due, ordered at], …]}
+--    "deliveries": [[id, text, lane, its queue, the channel's lanes by when they are due, ordered at,
+--                   channel], …]}
 -- ARGV[2]: how many facts may wait. ARGV[3]: 1 where the caller has seen the directory complete, else 0.
 -- ARGV[4]: how many deliveries may wait.
 -- Answers a list with 1 (taken) or 0 (something changed since it was read: read again) per step.
@@ -65,6 +66,7 @@ for i, step in ipairs(steps) do
       redis.call('HSET', KEYS[6], delivery[1], delivery[2])
       redis.call('ZADD', KEYS[7], delivery[6], delivery[1])
       redis.call('RPUSH', delivery[4], delivery[1])
+      redis.call('HINCRBY', KEYS[9], delivery[7], 1)
       redis.call('ZADD', delivery[5], 'NX', now_ms, delivery[3])
     end
     for _, change in ipairs(step.changes) do

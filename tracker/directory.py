@@ -82,7 +82,7 @@ class Step:
             "records": list(self.records),
             "deliveries": [
                 [one.id, one.text(), one.lane, redis_keys.delivery_lane(one.channel, one.lane),
-                 redis_keys.delivery_lanes(one.channel), one.ordered_at]
+                 redis_keys.delivery_lanes(one.channel), one.ordered_at, one.channel]
                 for one in self.deliveries
             ],
         }  # fmt: skip
@@ -134,7 +134,7 @@ class Directory:
                 keys=[
                     redis_keys.FACT_JOURNAL, redis_keys.FACT_COUNTS, redis_keys.CHANGES, redis_keys.COMPLETE,
                     redis_keys.CLIENT_ENTRIES, redis_keys.DELIVERIES, redis_keys.DELIVERIES_BY_TIME,
-                    redis_keys.DELIVERIES_DONE,
+                    redis_keys.DELIVERIES_DONE, redis_keys.DELIVERIES_WAITING,
                 ],
                 args=[document, self._bound.facts, int(self._was_complete()), MOST_DELIVERIES_WAITING],
             )  # fmt: skip

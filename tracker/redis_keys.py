@@ -160,6 +160,9 @@ DELIVERIES_BY_TIME = "{dir}:deliveries-by-time"
 DELIVERIES_DONE = "{dir}:deliveries-done"
 """List: ids of deliveries that were taken or given up, newest first."""
 
+DELIVERIES_WAITING = "{dir}:deliveries-waiting"
+"""Hash: channel → how many of its deliveries wait."""
+
 
 def delivery_lane(channel: str, lane: str) -> str:
     """List: ids of the deliveries of a lane that wait, oldest first. They are made one after the other."""
