@@ -33,7 +33,7 @@ def test_requests_of_all_kinds_get_what_the_contract_says(app: App) -> None:
         "--exclude-checks", "positive_data_acceptance",
         "--generation-deterministic", "--no-shrink", "--no-color", "--warnings", "off",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=app.data)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=app.data)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert re.search(r"Tested: 59\b", done.stdout)
     assert app.send("GET", "/v2/partners/balance", token).status == 200, "the token was revoked on the way"
