@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -136,8 +137,8 @@ def settle_in(paul: Tool) -> None:
     made = paul("create_api_token", {"label": "crawler"})
     listed = paul("get_api_tokens")["result"]
     assert [one["label"] for one in listed] == ["crawler", "tool"] and listed[0]["id"] == made["id"]
-    crawler = Tool.__new__(Tool)
-    crawler.__dict__.update(paul.__dict__, token=made["token"])
+    crawler = copy(paul)
+    crawler.token = made["token"]
     assert crawler("get_billing") == dict.fromkeys(
         ("company", "vat", "address", "city", "state", "zip_code", "country", "paypal", "type"), ""
     )
