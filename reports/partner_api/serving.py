@@ -17,7 +17,7 @@ from reports.partner_api import account, affiliate, solution
 from reports.partner_api.asked import Asked, Handler, read_request
 from reports.partner_api.contract import CONTRACT, CONTRACT_OPERATIONS, Operation
 from reports.room import Room, room_of
-from tracker.errors import Forbidden
+from tracker.errors import Unauthorized
 from tracker.tokens import Token
 
 OPERATIONS: Mapping[str, Handler] = {**account.OPERATIONS, **affiliate.OPERATIONS, **solution.OPERATIONS}
@@ -76,5 +76,5 @@ async def _answer(room: Room, operation: Operation, request: Request) -> Respons
 async def _partner_token(room: Room, request: Request) -> Token:
     token = await bearer_token(room, request)
     if token.scope != "partner":
-        raise Forbidden(f"This is for partners; you are signed in as {token.scope}.")
+        raise Unauthorized(f"Send a partner's token; this one is of the kind {token.scope}.")
     return token
