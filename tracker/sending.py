@@ -50,7 +50,7 @@ def read_provisioning(environ: Mapping[str, str]) -> tuple[str | None, tuple[byt
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host or parts.username or not url.isprintable() or " " in url:
-        raise SettingError(f"LASTTOUCH_PROVISIONING_URL={url!r} is not right; give https://host/path")
+        raise SettingError("LASTTOUCH_PROVISIONING_URL is not right; give https://host/path, without a user or blanks")
     if parts.scheme == "http" and not is_loopback(host):
         raise SettingError("LASTTOUCH_PROVISIONING_URL must be https: webhooks hold clients' names and addresses")
     if not secret:
