@@ -267,14 +267,13 @@ class AttributionService:
         return News(done, done.through_load, {})
 
     def _without_idle_clicks(self, news: News) -> News:
-        """The news without its clicks, where all of these are of visitors who had not signed up or joined: nobody's
-        binding, and so nobody's money, depends on them yet. The reports read clicks themselves."""
+        """The news without clicks of visitors who had not signed up or joined: nobody's binding, and so nobody's money,
+        depends on these yet. The reports read clicks themselves."""
         if not news.counts["clicks"]:
             return news
         span = {"after_load": self._covered_load, "through_load": news.through_load}
-        if self._warehouse.rows(QUERIES["service_clicks_decide"], **span)[0]["may_decide"]:
-            return news
-        return replace(news, stored={kind: facts for kind, facts in news.stored.items() if kind != Clicked.type})
+        deciding = self._warehouse.rows(QUERIES["service_clicks_decide"], **span)[0]["clicks"]
+        return replace(news, stored={**news.stored, Clicked.type: deciding})
 
     def _publish_attributed(self, facts: int) -> None:
         self._attributed = max(self._attributed, facts)

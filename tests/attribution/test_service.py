@@ -257,7 +257,7 @@ def test_clicks_do_not_wait_for_the_round_of_what_came_with_them(
         patch.setattr(service_module, "run_round", broken)
         journal(client, clicked(4, "A", 2, visitor=1), clicked(5, "A", 2, visitor=5))
         until(lambda: service.last_error is not None, "the round's failure")
-        assert attributed(client) == 7
+        assert attributed(client) == 8
     assert service.wait_idle(PATIENCE)
     assert attributed(client) == 9
 
