@@ -135,6 +135,8 @@ class Serving:
         self._run_label = run
         self._ready = threading.Event()
         self._socket = socket.create_server(("127.0.0.1", 0))
+        # An answer is written in two pieces; the second must not wait until the first is acknowledged.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._socket.getsockname()[1]
         self.tokens: dict[str, str] = {"admin": ADMIN_TOKEN}
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run(redis_url, warehouse, data)))
