@@ -280,7 +280,12 @@ async def test_of_two_ids_the_last_touched_is_the_visitor_of_a_hyperlink(empty_r
         assert (answer.headers["x-lasttouch"], stamped(answer)) == ("stamped", VISITOR)
 
 
-@pytest.mark.parametrize("stamp", [make_stamp(b"other", OTHER, NOW_MS), "x" * 3000, "", "A" * 44, None])
+NOT_GENUINE = {
+    "of another secret": make_stamp(b"other", OTHER, NOW_MS), "long": "x" * 3000, "empty": "", "no stamp": "A" * 44, "none": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stamp", NOT_GENUINE.values(), ids=NOT_GENUINE)
 async def test_a_stamp_that_is_not_genuine_is_a_direct_link(
     empty_redis_url: str, tmp_path: Path, stamp: str | None
 ) -> None:
