@@ -281,7 +281,8 @@ async def test_of_two_ids_the_last_touched_is_the_visitor_of_a_hyperlink(empty_r
 
 
 NOT_GENUINE = {
-    "of another secret": make_stamp(b"other", OTHER, NOW_MS), "long": "x" * 3000, "empty": "", "no stamp": "A" * 44, "none": None,
+    "of another secret": make_stamp(b"other", OTHER, NOW_MS), "long": "x" * 3000, "empty": "", "no stamp": "A" * 44,
+    "none": None,
 }  # fmt: skip
 
 
