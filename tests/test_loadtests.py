@@ -43,7 +43,7 @@ def locust(server: Server, *arguments: str, **environ: str) -> subprocess.Comple
 
 
 def test_every_answer_is_right_and_every_fact_is_counted(server: Server, tmp_path: Path) -> None:
-    before = server.attributed()["accepted"]
+    before = server.attributed()["stored"]
     flags = ("--users", "40", "--spawn-rate", "40", "--run-time", "4s", "--json-file", str(tmp_path / "stats"))
     done = locust(server, *flags, LASTTOUCH_ADMIN_TOKEN=ADMIN_TOKEN)
     assert done.returncode == 0, done.stdout
@@ -55,8 +55,9 @@ def test_every_answer_is_right_and_every_fact_is_counted(server: Server, tmp_pat
     clicks = sum(count for name, count in asked.items() if name.startswith("click: "))
     after = server.attributed()
     accepted = PARTNERS + clicks + sum(asked.get(name, 0) for name in facts)
-    assert after["accepted"] - before == accepted
-    assert after["stored"] == after["accepted"] and after["duplicates"] == 0
+    # A write that timed out may have reached Redis all the same; then it comes again, and counts once (journal.py).
+    assert after["stored"] - before == accepted
+    assert after["stored"] == after["accepted"] - after["duplicates"]
     (funnel,) = server.admin("/v2/reports/funnel")["items"]
     humans = asked["click: new visitor"] + asked.get("click: returning visitor", 0) + asked["touch"]
     assert funnel["clicks"] == humans
