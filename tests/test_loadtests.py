@@ -16,6 +16,8 @@ from loadtests.browsers import BROWSERS, CRAWLERS
 from tests.harness import ADMIN_TOKEN, ROOT, Server, serving
 from tracker.user_agent import read_user_agent
 
+pytestmark = pytest.mark.alone
+
 PARTNERS = 6
 SECONDS = 90
 

@@ -20,7 +20,11 @@ import pytest
 from tests.serve_run import SOON_SECONDS, Run, children, is_gone, until
 from tracker.data_folder import DataFolder
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc"),
+]
 
 
 @pytest.fixture(scope="module")

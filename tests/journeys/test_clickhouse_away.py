@@ -26,6 +26,8 @@ import pytest
 
 from tests.harness import BROWSER, ROOT, Answer, Journey, Server, Visitor, poll, send, serving
 
+pytestmark = pytest.mark.alone
+
 LIMIT = 1_000
 TIGHT = {"LASTTOUCH_JOURNAL_CLICKS": str(LIMIT), "LASTTOUCH_SPOOL_MEGABYTES": "1"}
 CLICKERS = 8

@@ -23,6 +23,8 @@ import pytest
 from loadtests.stored import read_stored
 from tests.harness import ROOT, Journey, Server, poll, serving
 
+pytestmark = pytest.mark.alone
+
 ROUNDS = 4
 SEED = 1571  # their order, and Redis with attribution as those who die again
 WAYS = {"redis_stays_away", "they_die_again", "the_supervisor_dies", "everything_dies_while_starting"}

@@ -34,6 +34,8 @@ from tests.own_redis import HONEST, Manner, OwnRedis, Proxy, limit_file_size
 from tracker.api import REDIS_SECONDS
 from tracker.spool import spooled_count
 
+pytestmark = pytest.mark.alone
+
 REDIRECTED_SECONDS = 0.25
 AWAY_SECONDS = 0.8
 VISITORS_AT_ONCE = 8

@@ -17,6 +17,8 @@ from tests.harness import ADMIN_TOKEN, BROWSER, ROOT, Journey, Server, Visitor, 
 from tracker import redis_keys
 from tracker.redis_server import find_redis_server
 
+pytestmark = pytest.mark.alone
+
 PARTNER = {"partner_id": "P-1", "email": "p@partners.example", "name": "P"}
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 

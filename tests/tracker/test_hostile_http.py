@@ -35,6 +35,8 @@ from tests.serve_run import children
 from tracker.fast_protocol import FastProtocol
 from tracker.serving import LONGEST_HEAD_BYTES, BoundedHttpProtocol
 
+pytestmark = pytest.mark.alone
+
 LINK = "/a/hostile-1"
 ANSWER_SECONDS = 0.04  # how long a fuzzed request is given to be answered; many never are
 VISITOR_SECONDS = 0.25
