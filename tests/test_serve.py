@@ -20,7 +20,6 @@ import pytest
 from tests.serve_run import SOON_SECONDS, Run, children, is_gone, until
 from tracker.data_folder import DataFolder
 
-
 pytestmark = [
     pytest.mark.alone,
     pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc"),
