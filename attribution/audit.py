@@ -63,6 +63,7 @@ FINDING_QUERIES = {
     "line_without_payment": "audit_lines_without_payment",
     "exceeds_payment": "audit_exceeds_payment",
     "overdrawn_withdrawal": "audit_withdrawals",
+    "subscription_differs": "audit_subscriptions",
 }
 REMARKS = frozenset({"exceeds_payment"})
 """Findings about the facts as they came, not about our results."""

@@ -40,6 +40,7 @@ FACT_TABLES: Mapping[str, FactTable] = {
     "payment": _fact_table(events.Paid, "payments", "payment_id"),
     "refund": _fact_table(events.Refunded, "refunds", "refund_id"),
     "license_event": _fact_table(events.LicenseChanged, "license_events", "event_id"),
+    "subscription_event": _fact_table(events.SubscriptionChanged, "subscription_events", "event_id"),
     "partner_event": _fact_table(events.PartnerChanged, "partner_events", "event_id"),
 }
 """Type of a fact → its table. Clicks are not here: they come as TabSeparated."""
@@ -71,7 +72,7 @@ _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ONE_CLICK = re.compile(rf"{_UUID}\t[0-9]{{13}}\t(?:{_UUID}|\\N)\t[^\n]*".encode())
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", re.ASCII)
 _VISITOR = re.compile(_UUID)
-_GREATEST = {"seats": 2**32 - 1, "trial_days": 2**16 - 1, "first_tier_percent_hundredths": 10_000,
+_GREATEST = {"seats": 2**32 - 1, "number": 2**32 - 1, "trial_days": 2**16 - 1, "first_tier_percent_hundredths": 10_000,
              "second_tier_percent_hundredths": 10_000}  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import redis
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
 from tracker import redis_keys
+from tracker.events import SubscriptionChanged
 from tracker.solutions import KNOWN, SolutionLicense, client_license
 from tracker.tokens import token_lists
 
@@ -145,18 +146,7 @@ class DirectoryRebuild:
 
     def _add_solutions(self, page: Sequence[Mapping[str, Any]]) -> None:
         """The state of solution licenses as far as facts tell it, where no entry did, and whose each is."""
-        licenses = [
-            SolutionLicense(
-                license_id=row["id"],
-                partner_id=row["partner_id"],
-                product=row["product"],
-                data_center=row["data_center"],
-                payment_origin=row["payment_origin"],
-                created_at=row["created_at"],
-                email_hash=row["client_email_hash"],
-            )
-            for row in page
-        ]
+        licenses = [_solution_license(row) for row in page]
         self._add(redis_keys.SOLUTION_LICENSES, [(one.license_id, one.text()) for one in licenses])
         for partner_id in sorted({one.partner_id for one in licenses}):
             own = [(one.license_id, str(one.created_at)) for one in licenses if one.partner_id == partner_id]
@@ -244,6 +234,35 @@ class DirectoryRebuild:
                 for key in step:
                     pipe.xadd(redis_keys.CHANGES, {"kind": kind, "key": key}, maxlen=CHANGES_KEPT, approximate=True)
                 pipe.execute()
+
+
+def _solution_license(row: Mapping[str, Any]) -> SolutionLicense:
+    """As much of a solution license's state as facts tell."""
+    license = SolutionLicense(
+        license_id=row["id"],
+        partner_id=row["partner_id"],
+        product=row["product"],
+        data_center=row["data_center"],
+        payment_origin=row["payment_origin"],
+        created_at=row["created_at"],
+        email_hash=row["client_email_hash"],
+    )
+    if not row["changes"]:
+        return license
+    change = SubscriptionChanged(
+        event_id=row["change_id"],
+        license_id=license.license_id,
+        occurred_at=row["changed_at"],
+        number=row["changes"],
+        kind=row["change_kind"],
+        plan=row["plan"],
+        billing_cycle=row["billing_cycle"],
+        seats=row["seats"],
+        started_at=row["started_at"],
+        closes_at=row["closes_at"],
+        digest="",
+    )
+    return license.after(change)
 
 
 def _changes(row: Mapping[str, Any]) -> list[Any]:

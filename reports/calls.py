@@ -170,6 +170,17 @@ CALLS: tuple[Call, ...] = (
                 "amount_cents is null where it is not for you to see"},
     ),
     Call(
+        "GET", "/v2/partners/licenses/{license_id}/subscription-events", partner.subscription_changes, PARTNER,
+        "Partner", "All that was done with the subscription of a solution license of yours, newest first. It follows "
+        "what a call changed within seconds.", (CURSOR, limit(partner.MAX_ROWS)),
+        answer={"number": "number of the change, from 1", "occurred_at": "time",
+                "kind": "created, changed, closing (at the end of its period), closed (at once) or transferred (to the "
+                "client)",
+                "plan": "text: from then on, or as it was when it ended", "billing_cycle": "monthly or annual",
+                "seats": "number", "closes_at": "time when it ends or ended; null while it renews by itself"},
+        is_list=True,
+    ),
+    Call(
         "GET", "/v2/admin/partners", admin.list_partners, ADMIN, "Admin", "Partners, newest first.",
         (Parameter("search", "Part of the Partner ID, name or e-mail"), CURSOR, limit(admin.MAX_ROWS)),
         answer={"partner_id": "text", "name": "text", "email": "text", "recruiter_id": "text or null",

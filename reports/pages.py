@@ -82,6 +82,7 @@ def _environment() -> jinja2.Environment:
         binding_reason=lambda key: wording.words(wording.BINDING_REASONS, key),
         click_verdict=lambda key: wording.words(wording.CLICK_REFUSALS, key),
         line_kind=lambda key: wording.words(wording.LINE_KINDS, key),
+        subscription_change=lambda key: wording.words(wording.SUBSCRIPTION_CHANGES, key),
         stage_name=lambda key: wording.words(wording.STAGES, key),
         share=wording.share,
         version=_static_version(),

@@ -81,6 +81,14 @@ STAGES = {
     "expired": "Expired",
 }
 
+SUBSCRIPTION_CHANGES = {
+    "created": "Put on a plan",
+    "changed": "Changed",
+    "closing": "Closed at the end of its period",
+    "closed": "Closed at once",
+    "transferred": "Handed over to the client",
+}
+
 
 def words(table: dict[str, str], key: str) -> str:
     """The words for a key; a key that has none is shown as it is, blanks for underscores."""

@@ -8,7 +8,7 @@
 -- ARGV[1]: JSON list of steps:
 --   {"expect": [[hash, field, value or false], …],   the step is taken only if all of these still hold
 --    "write":  [[hash, field, value or false], …],   false removes the field
---    "row":    the fact as a JSON line, or false,
+--    "rows":   [fact as a JSON line, …],
 --    "entries": [[kind, field, value or ""], …],     what else ClickHouse is to keep of the directory
 --    "changes": [[kind, key], …],                    told to every process
 --    "client": [stream, JSON lines] or false,
@@ -22,15 +22,16 @@
 local steps = cjson.decode(ARGV[1])
 local known = redis.call('HMGET', KEYS[2], 'accepted', 'loaded')
 local waiting = (tonumber(known[1]) or 0) - (tonumber(known[2]) or 0)
-if waiting + #steps > tonumber(ARGV[2]) then
+local facts, deliveries = 0, 0
+for _, step in ipairs(steps) do
+  facts = facts + math.max(1, #step.rows) -- state that is no fact is kept by ClickHouse too
+  deliveries = deliveries + #step.deliveries
+end
+if waiting + facts > tonumber(ARGV[2]) then
   return redis.error_reply('FULL ' .. waiting .. ' facts wait')
 end
 if ARGV[3] == '1' and redis.call('EXISTS', KEYS[4]) == 0 then
   return redis.error_reply('LOST the directory is not complete any more')
-end
-local deliveries = 0
-for _, step in ipairs(steps) do
-  deliveries = deliveries + #step.deliveries
 end
 if deliveries > 0 and redis.call('HLEN', KEYS[6]) - redis.call('LLEN', KEYS[8]) + deliveries > tonumber(ARGV[4]) then
   return redis.error_reply('UNDELIVERED as many deliveries wait as may')
@@ -72,8 +73,8 @@ for i, step in ipairs(steps) do
     for _, change in ipairs(step.changes) do
       redis.call('XADD', KEYS[3], 'MAXLEN', '~', '100000', '*', 'kind', change[1], 'key', change[2])
     end
-    if step.row then
-      rows[#rows + 1] = step.row
+    for _, row in ipairs(step.rows) do
+      rows[#rows + 1] = row
     end
     for _, entry in ipairs(step.entries) do
       entries[#entries + 1] = '{"kind":' .. cjson.encode(entry[1]) .. ',"key":' .. cjson.encode(entry[2])

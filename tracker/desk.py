@@ -72,7 +72,7 @@ def simple_decision(fact_id: str, body: Body, row: str, **step: Any) -> Decision
     seen = first_answer(body, fact_id, answer)
     write = {**seen, **step.pop("write", {})}
     expect = {**dict.fromkeys(seen), **step.pop("expect", {})}
-    return Decision(answer, Step(row, expect, write, **step))
+    return Decision(answer, Step((row,), expect, write, **step))
 
 
 def known_standings(known: Known) -> dict[str, Standing | None]:

@@ -53,13 +53,14 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A fact, or a change of state that is none, and its directory changes, to be committed as one.
+    """Facts, or a change of state that is none, and its directory changes, to be committed as one.
 
     Writing None removes an entry. `entries` are those of `write` that ClickHouse is to keep although no fact tells
     them; see state.py.
     """
 
-    row: str | None
+    rows: tuple[str, ...]
+    """The facts that become true with it (`fact_row`)."""
     expect: Mapping[Key, str | None]
     write: Mapping[Key, str | None]
     changes: tuple[tuple[str, str], ...] = ()
@@ -73,7 +74,7 @@ class Step:
     def document(self) -> dict[str, Any]:
         """The step as accept.lua reads it."""
         return {
-            "row": self.row or False,
+            "rows": self.rows,
             "expect": [[*key, False if value is None else value] for key, value in self.expect.items()],
             "write": [[*key, False if value is None else value] for key, value in self.write.items()],
             "entries": [[KIND_OF[key[0]], key[1], self.write[key] or ""] for key in self.entries],

@@ -190,6 +190,31 @@ class LicenseChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionChanged:
+    """A partner did something with the subscription of a license they pay for. `kind`: created, changed, closing (at
+    the end of its period), closed (at once, and the license with it), transferred (to the client, R13).
+
+    The terms are those that hold from then on; of one that is closed, those that it had. `number` counts the changes
+    of a license from 1. No rule of the program asks for it: it is the history, and what the state is rebuilt from.
+    """
+
+    type: ClassVar[str] = "subscription_event"
+    event_id: str
+    license_id: str
+    occurred_at: int
+    number: int
+    kind: str
+    plan: str
+    billing_cycle: str
+    seats: int
+    started_at: int
+    """When the billing cycle began that runs."""
+    closes_at: int | None = None
+    """None while it renews by itself."""
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartnerChanged:
     """A partner was suspended, reinstated, or got rates of their own (R10, R11). Percents in hundredths."""
 
@@ -267,11 +292,15 @@ Fact = (
     | Paid
     | Refunded
     | LicenseChanged
+    | SubscriptionChanged
     | PartnerChanged
 )
 
 
-_TIMES = {"joined_at", "signed_up_at", "created_at", "occurred_at", "paid_at", "refunded_at", "until"}
+_TIMES = {
+    "joined_at", "signed_up_at", "created_at", "occurred_at", "paid_at", "refunded_at", "started_at", "closes_at",
+    "until",
+}  # fmt: skip
 
 
 def timestamp(moment: int) -> str:

@@ -61,7 +61,7 @@ def decide_signup(body: Body, known: Known, desk: Desk) -> Decision:
     if hashed:
         write[client_license(fact.product, hashed)] = KNOWN
     client = _client(license_id, data_center, client_email, body.get("client_name", ""))
-    return Decision(answer, Step(fact_row(fact), dict.fromkeys(seen), write, client=client))
+    return Decision(answer, Step((fact_row(fact),), dict.fromkeys(seen), write, client=client))
 
 
 def _attribution(outcome: Outcome, known: Known) -> dict[str, Any]:

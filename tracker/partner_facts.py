@@ -66,7 +66,7 @@ def decide_partner(body: Body, known: Known, desk: Desk) -> Decision:
     expect: dict[Key, str | None] = dict.fromkeys(write)
     expect[redis_keys.EARLY_CHANGES, partner_id] = early
     changes = (("partner", partner_id), *(("link", code) for code in codes.values()))
-    return Decision(answer, Step(fact_row(fact), expect, write, changes))
+    return Decision(answer, Step((fact_row(fact),), expect, write, changes))
 
 
 def _replay_join(body: Body, known: Known, owner: str) -> Decision | None:

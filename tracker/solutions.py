@@ -14,11 +14,11 @@ from typing import Any
 
 from tracker import redis_keys
 from tracker.directory import Key
+from tracker.events import SubscriptionChanged
 from tracker.program import DAY_MS
 
 TRIAL_DAYS = 14  # of a license for which nothing else was asked, and of a new trial after a transfer (R13)
 CLIENT, PARTNER = "client", "partner"
-MOST_EVENTS_KEPT = 100  # of a subscription
 KNOWN = "1"
 """What CLIENT_LICENSES says of an e-mail that has a license for a product."""
 
@@ -59,17 +59,6 @@ def _months_after(start: datetime, months: int) -> datetime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionEvent:
-    """What was done with a subscription: created, changed, closed, or closing at the end of its period."""
-
-    at: int
-    kind: str
-    plan: str
-    billing_cycle: str
-    seats: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SolutionLicense:
     """What is known of a solution license besides the facts. Imported ones have no organization."""
 
@@ -86,8 +75,8 @@ class SolutionLicense:
     operators: tuple[tuple[str, str], ...] = ()
     """Keyed hash of the e-mail, and role, of everyone who was invited."""
     subscription: Subscription | None = None
-    subscription_events: tuple[SubscriptionEvent, ...] = ()
-    """The newest of them, oldest first."""
+    subscription_changes: int = 0
+    """How many facts (SubscriptionChanged) tell what was done with it."""
     ended_at: int | None = None
     """When the partner ended it at once."""
 
@@ -108,13 +97,29 @@ class SolutionLicense:
             return transferred_at + TRIAL_DAYS * DAY_MS
         return self.created_at + self.trial_days * DAY_MS
 
-    def with_subscription(self, now_ms: int, kind: str, terms: Subscription, **changes: Any) -> SolutionLicense:
-        """The license after something was done with its subscription, and the event that says so."""
-        event = SubscriptionEvent(
-            at=now_ms, kind=kind, plan=terms.plan, billing_cycle=terms.billing_cycle, seats=terms.seats
+    def subscription_changed(
+        self, kind: str, terms: Subscription, now_ms: int, event_id: str, digest: str
+    ) -> SubscriptionChanged:
+        """The fact that something is done with its subscription now. `terms` are those that hold from now on."""
+        return SubscriptionChanged(
+            event_id=event_id,
+            license_id=self.license_id,
+            occurred_at=now_ms,
+            number=self.subscription_changes + 1,
+            kind=kind,
+            digest=digest,
+            **asdict(terms),
         )
-        events = (*self.subscription_events, event)[-MOST_EVENTS_KEPT:]
-        return replace(self, **{"subscription": terms, "subscription_events": events, **changes})
+
+    def after(self, change: SubscriptionChanged) -> SolutionLicense:
+        """The license after something was done with its subscription."""
+        terms = Subscription(**{item.name: getattr(change, item.name) for item in fields(Subscription)})
+        return replace(
+            self,
+            subscription=None if change.kind == "transferred" else terms,
+            subscription_changes=change.number,
+            ended_at=change.occurred_at if change.kind == "closed" else self.ended_at,
+        )
 
 
 def read_solution_license(text: str) -> SolutionLicense:
@@ -123,9 +128,9 @@ def read_solution_license(text: str) -> SolutionLicense:
     if subscription := document.get("subscription"):
         document["subscription"] = Subscription(**subscription)
     document["operators"] = tuple((hashed, role) for hashed, role in document.get("operators", ()))
-    document["subscription_events"] = tuple(
-        SubscriptionEvent(**event) for event in document.get("subscription_events", ())
-    )
+    # Until schema 010 the newest events were part of the state.
+    if events := document.pop("subscription_events", ()):
+        document["subscription_changes"] = len(events)
     return SolutionLicense(**document)
 
 

@@ -26,18 +26,18 @@ def state_step(
     known: Known,
     write: Mapping[Key, str | None],
     changes: tuple[tuple[str, str], ...] = (),
-    row: str | None = None,
+    rows: tuple[str, ...] = (),
     client: tuple[str, str] | None = None,
     records: tuple[str, ...] = (),
     deliveries: tuple[Delivery, ...] = (),
 ) -> Step:
     """The step that makes `write` true, taken only if all that `known` holds is still so. None removes an entry.
 
-    `row` is a fact (`fact_row`) that becomes true with it; `changes` are told to every process; `client` is a data
+    `rows` are facts (`fact_row`) that become true with it; `changes` are told to every process; `client` is a data
     center's stream and lines of clients' personal data, which hold `records`; `deliveries` tell others of it.
     """
     kept = tuple(key for key in write if key[0] in KIND_OF)
-    return Step(row, dict(known.entries), write, changes, client, kept, records, deliveries)
+    return Step(rows, dict(known.entries), write, changes, client, kept, records, deliveries)
 
 
 async def change(directory: Directory, reads: Iterable[Key], decide: Decide[T]) -> T:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracker.delivery import MAIL, PROVISIONING, Delivery, order
+from tracker.events import SubscriptionChanged
 from tracker.rfc3339 import rfc3339
 from tracker.solutions import Organization, SolutionLicense
 
@@ -45,15 +46,14 @@ def operators_invited(license: SolutionLicense, invited: Sequence[tuple[str, str
     return _told("operators.invited", license, now_ms, operators=operators)
 
 
-def subscription_changed(kind: str, license: SolutionLicense, now_ms: int) -> Delivery:
-    """`kind`: created, changed or closed. `closes_at` is when a closed one ends; null while it renews."""
-    terms = license.subscription or license.subscription_events[-1]
-    closes_at = license.ended_at or (license.subscription.closes_at if license.subscription else None)
+def subscription_changed(change: SubscriptionChanged, license: SolutionLicense, now_ms: int) -> Delivery:
+    """It was created, changed or closed. `closes_at` is when a closed one ends, now or later; null while it renews."""
+    kind = "closed" if change.kind == "closing" else change.kind
     subscription = {
-        "plan": terms.plan,
-        "billing_cycle": terms.billing_cycle,
-        "seats": terms.seats,
-        "closes_at": rfc3339(closes_at) if closes_at else None,
+        "plan": change.plan,
+        "billing_cycle": change.billing_cycle,
+        "seats": change.seats,
+        "closes_at": rfc3339(change.closes_at) if change.closes_at else None,
     }
     return _told(f"subscription.{kind}", license, now_ms, subscription=subscription)
 

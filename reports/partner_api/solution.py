@@ -122,7 +122,7 @@ async def create_license(room: Room, asked: Asked) -> Mapping[str, Any] | None:
         step = state_step(
             known,
             write,
-            row=fact_row(fact),
+            rows=(fact_row(fact),),
             client=(redis_keys.client_journal(license.data_center), fact_row(named)),
             records=(named.record,),
             deliveries=license_created(license, _coupon_document(coupon), now_ms),

@@ -21,7 +21,7 @@ from reports.room import Room
 from tracker import redis_keys
 from tracker.directory import Key, Known, Step
 from tracker.errors import Conflict, Forbidden, NotFound
-from tracker.events import LicenseChanged, LicenseTransferred, OperatorInvited, fact_row
+from tracker.events import LicenseChanged, LicenseTransferred, OperatorInvited, SubscriptionChanged, fact_row
 from tracker.secret import email_hash
 from tracker.solutions import KNOWN, PARTNER, SolutionLicense, Subscription, client_license, read_solution_license
 from tracker.state import change, state_step
@@ -88,8 +88,13 @@ def _has_ended(license: SolutionLicense, now_ms: int) -> bool:
     return license.ended_at is not None or (closes_at is not None and closes_at <= now_ms)
 
 
-Decide = Callable[[SolutionLicense], tuple[SolutionLicense, str, str | None]]
-"""Of a license: how it is after a change, what kind of change, and the fact that becomes true with it, if any."""
+Decide = Callable[[SolutionLicense], tuple[str, Subscription]]
+"""Of a license: what is done with its subscription (the kinds of SubscriptionChanged), and the terms from then on."""
+
+
+def _changed(license: SolutionLicense, kind: str, terms: Subscription, now_ms: int) -> SubscriptionChanged:
+    """The fact of it."""
+    return license.subscription_changed(kind, terms, now_ms, f"subscription-{uuid.uuid4()}", secrets.token_hex(8))
 
 
 async def _change_subscription(room: Room, asked: Asked, now_ms: int, decide: Decide) -> None:
@@ -97,9 +102,14 @@ async def _change_subscription(room: Room, asked: Asked, now_ms: int, decide: De
     keys = LicenseKeys(asked)
 
     async def decided(known: Known) -> tuple[None, Step]:
-        after, kind, row = decide(keys.managed(known, now_ms))
-        told = (subscription_changed(kind, after, now_ms),)
-        return None, state_step(known, {keys.license: after.text()}, row=row, deliveries=told)
+        license = keys.managed(known, now_ms)
+        fact = _changed(license, *decide(license), now_ms)
+        after = license.after(fact)
+        rows = [fact_row(fact)]
+        if fact.kind == "closed":
+            rows.append(fact_row(_expired(after, now_ms)))
+        told = (subscription_changed(fact, after, now_ms),)
+        return None, state_step(known, {keys.license: after.text()}, rows=tuple(rows), deliveries=told)
 
     await change(room.directory, keys.all, decided)
 
@@ -107,12 +117,12 @@ async def _change_subscription(room: Room, asked: Asked, now_ms: int, decide: De
 async def create_subscription(room: Room, asked: Asked) -> Mapping[str, Any] | None:
     now_ms = room.now_ms()
 
-    def decide(license: SolutionLicense) -> tuple[SolutionLicense, str, str | None]:
+    def decide(license: SolutionLicense) -> tuple[str, Subscription]:
         if _renewing(license, now_ms):
             raise Conflict("The license has a subscription already.")
         if _has_ended(license, now_ms):
             raise Conflict("The license has ended.")
-        return license.with_subscription(now_ms, "created", _terms(asked, now_ms)), "created", None
+        return "created", _terms(asked, now_ms)
 
     await _change_subscription(room, asked, now_ms, decide)
     return None
@@ -121,14 +131,13 @@ async def create_subscription(room: Room, asked: Asked) -> Mapping[str, Any] | N
 async def update_subscription(room: Room, asked: Asked) -> Mapping[str, Any] | None:
     now_ms = room.now_ms()
 
-    def decide(license: SolutionLicense) -> tuple[SolutionLicense, str, str | None]:
+    def decide(license: SolutionLicense) -> tuple[str, Subscription]:
         before = _renewing(license, now_ms)
         if before is None:
             raise Conflict("The license has no subscription to change.")
         # Another billing cycle begins now; another plan or number of seats goes on in the one that runs.
         begins_anew = before.billing_cycle != asked.body["billing_cycle"]
-        terms = _terms(asked, now_ms if begins_anew else before.started_at)
-        return license.with_subscription(now_ms, "changed", terms), "changed", None
+        return "changed", _terms(asked, now_ms if begins_anew else before.started_at)
 
     await _change_subscription(room, asked, now_ms, decide)
     return None
@@ -138,27 +147,28 @@ async def close_subscription(room: Room, asked: Asked) -> Mapping[str, Any] | No
     now_ms = room.now_ms()
     at_once: bool = asked.body.get("expire", False)
 
-    def decide(license: SolutionLicense) -> tuple[SolutionLicense, str, str | None]:
+    def decide(license: SolutionLicense) -> tuple[str, Subscription]:
         subscription = license.subscription if at_once and not _has_ended(license, now_ms) else None
         subscription = subscription or _renewing(license, now_ms)
         if subscription is None:
             raise Conflict("The license has no subscription to close.")
-        if not at_once:
-            closing = replace(subscription, closes_at=subscription.period_end(now_ms))
-            return license.with_subscription(now_ms, "closing", closing), "closed", None
-        closed = replace(subscription, closes_at=now_ms)
-        expired = LicenseChanged(
-            event_id=f"closed-{uuid.uuid4()}",
-            license_id=license.license_id,
-            occurred_at=now_ms,
-            kind="expired",
-            digest=secrets.token_hex(8),
-        )
-        after = license.with_subscription(now_ms, "closed", closed, ended_at=now_ms)
-        return after, "closed", fact_row(expired)
+        if at_once:
+            return "closed", replace(subscription, closes_at=now_ms)
+        return "closing", replace(subscription, closes_at=subscription.period_end(now_ms))
 
     await _change_subscription(room, asked, now_ms, decide)
     return None
+
+
+def _expired(license: SolutionLicense, now_ms: int) -> LicenseChanged:
+    """The fact that a license has ended, because its partner ended it."""
+    return LicenseChanged(
+        event_id=f"closed-{uuid.uuid4()}",
+        license_id=license.license_id,
+        occurred_at=now_ms,
+        kind="expired",
+        digest=secrets.token_hex(8),
+    )
 
 
 def _terms(asked: Asked, started_at: int) -> Subscription:
@@ -191,11 +201,13 @@ async def transfer_license(room: Room, asked: Asked) -> Mapping[str, Any] | None
             digest=secrets.token_hex(8),
         )
         after = replace(license, email_hash=owner)
+        rows = [fact_row(fact)]
         if license.subscription is not None:
-            closed = replace(license.subscription, closes_at=now_ms)
-            after = after.with_subscription(now_ms, "closed", closed)
+            ended = _changed(license, "transferred", replace(license.subscription, closes_at=now_ms), now_ms)
+            after = after.after(ended)
+            rows.append(fact_row(ended))
         write: dict[Key, str | None] = {
-            keys.license: replace(after, subscription=None).text(),
+            keys.license: after.text(),
             keys.transfer: str(now_ms),
             keys.renames: secrets.token_hex(8),
             taken: KNOWN,
@@ -204,7 +216,7 @@ async def transfer_license(room: Room, asked: Asked) -> Mapping[str, Any] | None
         step = state_step(
             known,
             write,
-            row=fact_row(fact),
+            rows=tuple(rows),
             client=(redis_keys.client_journal(license.data_center), fact_row(named)),
             records=(named.record,),
             deliveries=(license_transferred(license, now_ms, owner, now_ms),),

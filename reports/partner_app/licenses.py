@@ -7,6 +7,7 @@ from typing import Any
 from attribution.commission import Payment, discount_cents
 from reports.paging import TOP, After, Page, cut_page
 from reports.room import Room
+from tracker import redis_keys
 
 
 async def licenses_page(room: Room, partner_id: str, after: After, limit: int) -> Page:
@@ -21,6 +22,11 @@ async def partner_license(room: Room, partner_id: str, license_id: str) -> dict[
     """One license of a partner, or None when there is none or it is another's."""
     rows = await _rows(room, partner_id, license_id, TOP, 1)
     return {**rows[0], "discount_cents": _discount(rows[0])} if rows else None
+
+
+async def is_own_license(room: Room, partner_id: str, license_id: str) -> bool:
+    """Whether a license is a solution license of the partner's, as the directory knows it at once."""
+    return await room.redis.hexists(redis_keys.solutions_of(partner_id), license_id)
 
 
 async def _rows(room: Room, partner_id: str, license_id: str, after: After, most: int) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from reports.partner_app.chain_words import chain_words
 from reports.partner_app.clicks import clicks_page
 from reports.partner_app.licenses import licenses_page, partner_license
 from reports.partner_app.overview import SPANS, dates_of, draw, read_days
+from reports.partner_app.subscription_history import subscription_history
 from reports.partners import Partner, find_partner
 from reports.pasted_link import BAD
 from reports.periods import read_period
@@ -137,7 +138,8 @@ async def licenses(room: Room, viewer: Viewer, request: Request) -> Response:
 
 
 async def license(room: Room, viewer: Viewer, request: Request) -> Response:
-    """Why a license is theirs, click by click, and earned what it did, payment by payment."""
+    """Why a license is theirs, click by click, and earned what it did, payment by payment; and its subscription's
+    history, of which `cursor` is an older page."""
     subject = await subject_of(room, viewer, request)
     partner_id, license_id = subject.partner.partner_id, request.path_params["license_id"]
     found = await partner_license(room, partner_id, license_id) if is_caller_id(license_id) else None
@@ -146,8 +148,17 @@ async def license(room: Room, viewer: Viewer, request: Request) -> Response:
     payments = await license_payments(room, license_id)
     explained = await explain_own_license(room, partner_id, license_id)
     candidates = partner_candidates(explained) if explained else []
+    after = read_cursor(read_query(request, ("cursor",))["cursor"])
+    changes = await subscription_history(room, partner_id, license_id, after, ROWS_PER_PAGE)
     return await show_subject(
-        request, subject, "partner/license.html", license=found, payments=payments, candidates=candidates
+        request,
+        subject,
+        "partner/license.html",
+        license=found,
+        payments=payments,
+        candidates=candidates,
+        changes=changes,
+        older=_older(request, changes),
     )
 
 

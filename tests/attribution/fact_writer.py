@@ -19,6 +19,7 @@ from tracker.events import (
     Refunded,
     SignedUp,
     SolutionLicenseCreated,
+    SubscriptionChanged,
 )
 from tracker.ids import NIL_UUID
 
@@ -37,6 +38,7 @@ _TABLES: dict[type, str] = {
     Paid: "payments",
     Refunded: "refunds",
     LicenseChanged: "license_events",
+    SubscriptionChanged: "subscription_events",
     PartnerChanged: "partner_events",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 import world
 from running_app import Answer, App
 
+from attribution.audit import audit
+from attribution.ledger import run_round
 from attribution.loader import Loader
 from attribution.rebuild import rebuild_redis
 from tracker import redis_keys
@@ -242,6 +245,92 @@ def test_closing_at_once_is_a_fact(app: App, partner: Partner) -> None:
     license_id = path.rpartition("/")[2]
     rows = app.warehouse.rows("select kind from license_events where license_id = {id:String}", id=license_id)
     assert rows == [{"kind": "expired"}]
+
+
+def history(app: App, path: str, partner_id: str = "P", **query: Any) -> Any:
+    license_id = path.rpartition("/")[2]
+    return app.partner_api("GET", f"/licenses/{license_id}/subscription-events", partner_id, **query)
+
+
+def test_every_change_of_a_subscription_is_a_fact(app: App, partner: Partner) -> None:
+    """However many: what the state was and what came of it, in pages and on the license's page."""
+    path = partner.new_license()
+    assert history(app, path) == {"items": [], "next_cursor": None}
+    partner.ask("POST", f"{path}/subscription", PLAN)
+    for seats in range(4, 128):
+        assert partner.ask("PUT", f"{path}/subscription", {**PLAN, "seats": seats}).status == 204
+    partner.ask("DELETE", f"{path}/subscription")
+    partner.ask("DELETE", f"{path}/subscription", {"expire": True})
+    load_journal(app)
+    items: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        page = history(app, path, limit=50, cursor=cursor)
+        items += page["items"]
+        if not (cursor := page["next_cursor"]):
+            break
+    assert [one["number"] for one in items] == list(range(127, 0, -1))
+    assert [one["kind"] for one in items] == ["closed", "closing", *["changed"] * 124, "created"]
+    assert [one["seats"] for one in reversed(items)] == [*range(3, 128), 127, 127]
+    now = "2026-02-10T12:00:00.000Z"
+    assert items[1] == {"number": 126, "occurred_at": now, "kind": "closing", "plan": "team",
+                        "billing_cycle": "monthly", "seats": 127, "closes_at": "2026-03-10T12:00:00.000Z"}  # fmt: skip
+    assert (items[0]["closes_at"], items[-1]["closes_at"]) == (now, None)
+    license_id = path.rpartition("/")[2]
+    app.partner_api("GET", f"/licenses/{license_id}/subscription-events", "Q", status=404)
+    app.partner_api("GET", "/licenses/none/subscription-events", status=404)
+    run_round(app.warehouse, Program(), world.NOW)
+    page = app.get(f"/partner/licenses/{license_id}", cookie=app.sign_in(app.tokens["P"]))
+    assert page.status == 200, page.text
+    assert page.text.count("<td>Changed</td>") == 48 and "Closed at once" in page.text and "Older" in page.text
+    older = re.search(r'rel="next" href="([^"]+)"', page.text)
+    assert older is not None
+    second = app.get(f"/partner/licenses/{license_id}{older[1]}", cookie=app.sign_in(app.tokens["P"])).text
+    assert second.count("<td>Changed</td>") == 50 and "Put on a plan" not in second
+
+
+def test_a_subscription_comes_back_from_its_facts_alone(app: App, partner: Partner) -> None:
+    """Where neither Redis nor the kept entries have the license, and the audit sees where they differ."""
+    paths = {}
+    for end in ("renews", "closing", "closed", "transferred"):
+        paths[end] = path = partner.new_license()
+        partner.ask("POST", f"{path}/subscription", PLAN)
+        partner.ask("PUT", f"{path}/subscription", {**PLAN, "seats": 8, "billing_cycle": "annual"})
+        if end in ("closing", "closed"):
+            partner.ask("DELETE", f"{path}/subscription", {"expire": end == "closed"})
+        if end == "transferred":
+            owner = new_email()
+            partner.ask("POST", f"{path}/operators", {"operators": [{"email": owner, "role": "agent"}]})
+            assert partner.ask("POST", f"{path}/transfer", {"new_owner": owner}).status == 200
+    load_journal(app)
+    # Billing's word of an ended license is a fact of its own and stays.
+    run_round(app.warehouse, Program(), world.NOW)
+    shown = ("plan", "seats", "billing_cycle", "end_timestamp", "status", "payment_origin")
+    before = {end: {name: partner.get(path)[name] for name in shown} for end, path in paths.items()}
+    assert (before["renews"]["seats"], before["transferred"]["seats"]) == (8, 0)
+    ids = [path.rpartition("/")[2] for path in paths.values()]
+    assert [found for found in differing(app) if found in ids] == []
+    app.warehouse.run(
+        "insert into directory_entries select * replace (replaceOne(value, '\"seats\":8', '\"seats\":9') as value) "
+        "from directory_entries final where kind = 'solution-license' and key = {id:String}", id=ids[0],
+    )  # fmt: skip
+    assert [found for found in differing(app) if found in ids] == [ids[0]]
+    app.warehouse.run(
+        "alter table directory_entries delete where kind = 'solution-license' and key in {ids:Array(String)} "
+        "settings mutations_sync = 1",
+        ids=ids,
+    )
+    app.redis.hdel(redis_keys.SOLUTION_LICENSES, *ids)
+    rebuild_redis(app.redis, app.warehouse, Program(), world.NOW)
+    assert {end: {name: partner.get(path)[name] for name in shown} for end, path in paths.items()} == before
+    assert partner.ask("DELETE", f"{paths['renews']}/subscription").status == 204
+    load_journal(app)
+    assert [one["number"] for one in history(app, paths["renews"])["items"]] == [3, 2, 1]
+
+
+def differing(app: App) -> list[str]:
+    """The licenses whose state the audit finds to be another than their changes made it."""
+    return [one.subject for one in audit(app.warehouse, Program()).findings if one.kind == "subscription_differs"]
 
 
 def test_the_client_s_subscription_is_not_the_partner_s(partner: Partner) -> None:

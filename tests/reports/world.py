@@ -18,6 +18,7 @@ from tracker.events import (
     Refunded,
     SignedUp,
     SolutionLicenseCreated,
+    SubscriptionChanged,
 )
 from tracker.ids import NIL_UUID
 from tracker.program import DAY_MS, Program
@@ -36,6 +37,7 @@ _TABLES: dict[type, str] = {
     Paid: "payments",
     Refunded: "refunds",
     LicenseChanged: "license_events",
+    SubscriptionChanged: "subscription_events",
     PartnerChanged: "partner_events",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -58,9 +60,31 @@ def test_a_transfer_makes_the_client_pay_from_its_instant_on() -> None:
 
 def test_a_license_is_read_as_it_was_written() -> None:
     terms = Subscription(plan="team", billing_cycle="annual", seats=3, started_at=1)
-    changed = LICENSE.with_subscription(1, "created", terms, operators=(("hash", "agent"),))
+    created = LICENSE.subscription_changed("created", terms, 1, "e1", "d")
+    changed = replace(LICENSE.after(created), operators=(("hash", "agent"),))
     assert read_solution_license(changed.text()) == changed
     assert read_solution_license(LICENSE.text()) == LICENSE
-    for number in range(200):
-        changed = changed.with_subscription(number, "changed", terms)
-    assert [event.at for event in changed.subscription_events] == list(range(100, 200))
+
+
+def test_a_state_of_before_its_changes_were_facts_is_read() -> None:
+    old = json.loads(LICENSE.text())
+    old["subscription_events"] = [{"at": 1, "kind": "created", "plan": "team", "billing_cycle": "annual", "seats": 3}]
+    assert read_solution_license(json.dumps(old)) == replace(LICENSE, subscription_changes=1)
+
+
+def test_a_change_of_a_subscription_makes_the_state() -> None:
+    """Each fact tells the whole of it, so that the newest is enough."""
+    terms = Subscription(plan="team", billing_cycle="annual", seats=3, started_at=1)
+    ending = replace(terms, closes_at=9)
+    states = {
+        "created": (terms, terms, None),
+        "changed": (terms, terms, None),
+        "closing": (ending, ending, None),
+        "closed": (ending, ending, 5),
+        "transferred": (ending, None, None),
+    }
+    for kind, (told, subscription, ended_at) in states.items():
+        fact = LICENSE.subscription_changed(kind, told, 5, "e", "d")
+        after = LICENSE.after(fact)
+        assert after == replace(LICENSE, subscription=subscription, ended_at=ended_at, subscription_changes=1), kind
+        assert after.subscription_changed(kind, told, 6, "f", "d").number == 2
