@@ -16,7 +16,7 @@ from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
 from tracker import redis_keys
 from tracker.events import SubscriptionChanged
-from tracker.solutions import KNOWN, SolutionLicense, client_license
+from tracker.solutions import KNOWN, TRIAL_DAYS, SolutionLicense, client_license
 from tracker.tokens import token_lists
 
 PAGE_ROWS = 5_000
@@ -246,6 +246,7 @@ def _solution_license(row: Mapping[str, Any]) -> SolutionLicense:
         payment_origin=row["payment_origin"],
         created_at=row["created_at"],
         email_hash=row["client_email_hash"],
+        trial_days=TRIAL_DAYS if row["trial_days"] is None else row["trial_days"],
     )
     if not row["changes"]:
         return license

@@ -134,6 +134,7 @@ class SolutionLicenseCreated:
     client_email_hash: str = ""
     client_email_masked: str = ""
     data_center: str
+    trial_days: int | None = None
     digest: str
 
 

@@ -2,7 +2,8 @@
 -- Grain: one row per license. Parameters: after, the last id of the page before; page_size.
 with
     page as (
-        select license_id, partner_id, product, payment_origin, created_at, client_email_hash, data_center, digest
+        select license_id, partner_id, product, payment_origin, created_at, client_email_hash, data_center, trial_days,
+            digest
         from solution_licenses
         where license_id > {after:String}
         order by license_id
@@ -23,6 +24,7 @@ select
     toUnixTimestamp64Milli(page.created_at) as created_at,
     page.client_email_hash as client_email_hash,
     page.data_center as data_center,
+    page.trial_days as trial_days,
     page.digest as digest,
     newest_changes.number as changes,
     newest_changes.event_id as change_id,

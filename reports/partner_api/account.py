@@ -33,7 +33,10 @@ async def get_status(room: Room, asked: Asked) -> Document | None:
 
 
 async def get_stats(room: Room, asked: Asked) -> Document | None:
-    rows = await room.rows("partner_license_counts", partner_id=asked.partner_id, now_ms=room.now_ms())
+    trial_days = room.program.trial_days_default
+    rows = await room.rows(
+        "partner_license_counts", partner_id=asked.partner_id, now_ms=room.now_ms(), trial_days=trial_days
+    )
     counts = {(row["program"], row["product"]): row for row in rows}
     names = ("trials", "trials_cc", "paid")
     documents = {

@@ -124,7 +124,8 @@ async def affiliate_links(room: Room, asked: Asked) -> Mapping[str, Any]:
 
 
 async def affiliate_summary(room: Room, asked: Asked) -> Mapping[str, Any]:
-    row = await room.row("affiliate_summary", partner_id=asked.partner_id, now_ms=room.now_ms())
+    trial_days = room.program.trial_days_default
+    row = await room.row("affiliate_summary", partner_id=asked.partner_id, now_ms=room.now_ms(), trial_days=trial_days)
     return row or {"trials": 0, "paid": 0, "expired": 0}
 
 

@@ -71,7 +71,10 @@ async def get_performance_report(room: Room, asked: Asked) -> Mapping[str, Any]:
 async def get_partners_referred(room: Room, asked: Asked) -> Mapping[str, Any]:
     """Of a referred partner there is the Partner ID and totals, and nothing else (R20)."""
     campaigns = await read_campaigns(room, asked.partner_id)
-    rows = await room.rows("affiliate_partners", partner_id=asked.partner_id, now_ms=room.now_ms())
+    trial_days = room.program.trial_days_default
+    rows = await room.rows(
+        "affiliate_partners", partner_id=asked.partner_id, now_ms=room.now_ms(), trial_days=trial_days
+    )
     return {
         "result": [
             {

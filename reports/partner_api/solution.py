@@ -104,6 +104,7 @@ async def create_license(room: Room, asked: Asked) -> Mapping[str, Any] | None:
             client_email_hash=hashed,
             client_email_masked=mask_email(canonical_email(email)),
             data_center=license.data_center,
+            trial_days=license.trial_days,
             digest=secrets.token_hex(8),
         )
         named = ClientNamed(

@@ -66,18 +66,34 @@ class Standing:
         return self.facts.first_paid_ms > 0
 
     @property
+    def renewed_ms(self) -> int:
+        """When it was handed over, which begins a new trial (R13); 0 where it was not."""
+        return (self.transferred_at or 0) if self.license.payment_origin == PARTNER else 0
+
+    @property
+    def has_paid(self) -> bool:
+        """Whether who pays now has paid."""
+        return self.is_paid and self.facts.last_paid_ms >= self.renewed_ms
+
+    @property
     def ended_ms(self) -> int:
-        """When it ended; 0 while it goes on. What is paid after that brings it back."""
-        closes_at = self.license.subscription.closes_at if self.license.subscription else None
+        """When it ended; 0 while it goes on. It ends when that is reported, when its subscription closes, or with a
+        trial that nobody paid for and that has no subscription; what is paid after that brings it back."""
+        subscription = self.license.subscription
+        closes_at = subscription.closes_at if subscription else None
         closed = closes_at if closes_at is not None and closes_at <= self.now_ms else 0
         ended = max(self.facts.expired_ms, self.license.ended_at or 0, closed)
-        return ended if ended >= self.facts.last_paid_ms else 0
+        if ended > self.renewed_ms and ended >= self.facts.last_paid_ms:
+            return ended
+        trial_end = self.license.trial_end(self.transferred_at)
+        is_trial = subscription is None and not self.has_paid
+        return trial_end if is_trial and trial_end <= self.now_ms else 0
 
     @property
     def status(self) -> str:
         if self.ended_ms:
             return "expired"
-        return "paid" if self.is_paid else "trial"
+        return "paid" if self.has_paid else "trial"
 
     @property
     def end_ms(self) -> int:
@@ -88,7 +104,7 @@ class Standing:
             return self.ended_ms
         if subscription is not None and self.is_managed:
             return subscription.closes_at or subscription.period_end(self.now_ms)
-        if self.is_paid:
+        if self.has_paid:
             return end_of_cycle(self.facts.last_paid_ms, self.billing_cycle)
         return self.license.trial_end(self.transferred_at)
 

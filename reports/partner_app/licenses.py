@@ -38,6 +38,7 @@ async def _rows(room: Room, partner_id: str, license_id: str, after: After, most
         before_ms=after.moment,
         before_id=after.key,
         most=most,
+        trial_days=room.program.trial_days_default,
     )
 
 

@@ -44,9 +44,10 @@ with
     trials as (
         select
             license_id,
-            coalesce(
-                trial_days, nullIf(JSONExtractUInt(answered, 'deal', 'trial_days'), 0), {trial_days:UInt16}
-            ) as trial_length
+            addDays(
+                signed_up_at,
+                coalesce(trial_days, nullIf(JSONExtractUInt(answered, 'deal', 'trial_days'), 0), {trial_days:UInt16})
+            ) as ends_at
         from signups
         where license_id in (select license_id from licenses)
     ),
@@ -66,13 +67,14 @@ select
     stage_events.has_card as has_card,
     stage_events.is_blocked as is_blocked,
     money.payment_count > 0 as is_paid,
-    stage_events.expired_at > toDateTime64(0, 3, 'UTC') and stage_events.expired_at >= money.last_paid_at as is_expired,
+    stage_events.expired_at > toDateTime64(0, 3, 'UTC') and stage_events.expired_at >= money.last_paid_at as was_ended,
+    was_ended or (money.payment_count = 0 and trials.ends_at <= now_at) as is_expired,
     toUnixTimestamp64Milli(
         multiIf(
-            is_expired, stage_events.expired_at,
+            was_ended, stage_events.expired_at,
             money.payment_count > 0 and money.last_cycle = 'annual', addYears(money.last_paid_at, 1),
             money.payment_count > 0, addMonths(money.last_paid_at, 1),
-            addDays(licenses.started_at, trials.trial_length)
+            trials.ends_at
         )
     ) as end_ms,
     earned.earned_cents as earned_cents,

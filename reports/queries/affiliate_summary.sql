@@ -1,7 +1,8 @@
 -- Purpose: how many of a partner's affiliate licenses are in trial, paid and expired now.
 -- Grain: one row.
--- Parameters: partner_id, now_ms.
+-- Parameters: partner_id, now_ms, trial_days (of a license that names none).
 with
+    fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC') as now_at,
     licenses as (
         select license_id from bindings final where partner_id = {partner_id:String} and origin = 'signup'
     ),
@@ -9,7 +10,7 @@ with
         select license_id, max(occurred_at) as expired_at
         from license_events
         where kind = 'expired' and license_id in (select license_id from licenses)
-            and occurred_at <= fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC')
+            and occurred_at <= now_at
         group by license_id
     ),
     money as (
@@ -18,13 +19,25 @@ with
         where license_id in (select license_id from licenses)
         group by license_id
     ),
+    trials as (
+        select
+            license_id,
+            addDays(
+                signed_up_at,
+                coalesce(trial_days, nullIf(JSONExtractUInt(answered, 'deal', 'trial_days'), 0), {trial_days:UInt16})
+            ) as ends_at
+        from signups
+        where license_id in (select license_id from licenses)
+    ),
     stages as (
         select
-            expiries.license_id != '' and expiries.expired_at >= money.last_paid_at as is_expired,
-            money.payment_count > 0 as is_paid
+            money.payment_count > 0 as is_paid,
+            (expiries.license_id != '' and expiries.expired_at >= money.last_paid_at)
+                or (not is_paid and trials.ends_at <= now_at) as is_expired
         from licenses
         left join expiries on expiries.license_id = licenses.license_id
         left join money on money.license_id = licenses.license_id
+        left join trials on trials.license_id = licenses.license_id
     )
 select
     countIf(not is_expired and not is_paid) as trials,

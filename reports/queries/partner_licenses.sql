@@ -1,11 +1,12 @@
 -- Purpose: the licenses bound to a partner, with their stage and what they earned, newest first.
 -- Grain: one row per license.
 -- Parameters: partner_id, license_id (that license only; empty for all), now_ms, before_ms and before_id (the page
---   starts after this license), most (rows to read).
+--   starts after this license), most (rows to read), trial_days (of a license that names none).
 with
     (select max(round) from rounds) as published,
     fromUnixTimestamp64Milli({before_ms:Int64}, 'UTC') as before_at,
     fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC') as now_at,
+    toDateTime64(0, 3, 'UTC') as never,
     newest_bindings as (
         select license_id, partner_id, product, started_at, origin, payment_origin, transferred_at, reason, campaign
         from bindings
@@ -70,6 +71,51 @@ with
         union all
         select license_id, client_email_masked from solution_licenses
         where license_id in (select license_id from licenses_page)
+    ),
+    trial_lengths as (
+        select
+            license_id,
+            coalesce(
+                trial_days, nullIf(JSONExtractUInt(answered, 'deal', 'trial_days'), 0), {trial_days:UInt16}
+            ) as trial_length
+        from signups
+        where license_id in (select license_id from licenses_page)
+        union all
+        select license_id, ifNull(trial_days, {trial_days:UInt16}) as trial_length
+        from solution_licenses
+        where license_id in (select license_id from licenses_page)
+    ),
+    subscriptions as (
+        select license_id, argMax(tuple(kind, closes_at), number) as newest
+        from subscription_events
+        where license_id in (select license_id from licenses_page)
+        group by license_id
+    ),
+    standing as (
+        select
+            licenses_page.license_id as license_id,
+            -- R13: a transfer begins a new trial
+            if(licenses_page.payment_origin = 'partner', ifNull(licenses_page.transferred_at, never), never) as renewed_at,
+            if(
+                renewed_at > never, addDays(renewed_at, 14), addDays(licenses_page.started_at, trial_lengths.trial_length)
+            ) as trial_ends_at,
+            greatest(
+                stage_events.expired_at,
+                if(
+                    subscriptions.newest.1 = 'closing' and subscriptions.newest.2 <= now_at,
+                    ifNull(subscriptions.newest.2, never),
+                    never
+                )
+            ) as ended_at,
+            money.payment_count > 0 and money.last_paid_at >= renewed_at as has_paid,
+            (ended_at > renewed_at and ended_at >= money.last_paid_at)
+                or (not has_paid and subscriptions.newest.1 in ('', 'transferred') and trial_ends_at <= now_at)
+                as is_expired
+        from licenses_page
+        left join stage_events on stage_events.license_id = licenses_page.license_id
+        left join money on money.license_id = licenses_page.license_id
+        left join trial_lengths on trial_lengths.license_id = licenses_page.license_id
+        left join subscriptions on subscriptions.license_id = licenses_page.license_id
     )
 select
     licenses_page.license_id as license_id,
@@ -84,8 +130,8 @@ select
         'partner', 'client'
     ) as payer,
     multiIf(
-        stage_events.expired_at > toDateTime64(0, 3, 'UTC') and stage_events.expired_at >= money.last_paid_at, 'expired',
-        money.payment_count > 0, 'paid',
+        standing.is_expired, 'expired',
+        standing.has_paid, 'paid',
         stage_events.has_card, 'card_added',
         stage_events.is_qualified, 'qualified',
         'trial'
@@ -99,6 +145,7 @@ select
 from licenses_page
 left join stage_events on stage_events.license_id = licenses_page.license_id
 left join money on money.license_id = licenses_page.license_id
+left join standing on standing.license_id = licenses_page.license_id
 left join earned on earned.license_id = licenses_page.license_id
 left any join clients on clients.license_id = licenses_page.license_id
 order by licenses_page.started_at desc, licenses_page.license_id desc

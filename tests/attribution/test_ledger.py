@@ -382,7 +382,7 @@ def test_what_readers_see_between_publishing_and_applying(
         ]
 
     def licenses() -> list[tuple[str, int]]:
-        page = {"license_id": "", "now_ms": NOW, "before_ms": FOREVER, "before_id": "", "most": 10}
+        page = {"license_id": "", "now_ms": NOW, "before_ms": FOREVER, "before_id": "", "most": 10, "trial_days": 14}
         rows = warehouse.rows(REPORTS["partner_licenses"], partner_id="P", **page)
         return [(row["license_id"], row["earned_cents"]) for row in rows]
 

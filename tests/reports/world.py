@@ -12,6 +12,7 @@ from attribution.warehouse import Warehouse
 from tracker.events import (
     Clicked,
     LicenseChanged,
+    LicenseTransferred,
     Paid,
     PartnerChanged,
     PartnerJoined,
@@ -34,6 +35,7 @@ _TABLES: dict[type, str] = {
     PartnerJoined: "partners",
     SignedUp: "signups",
     SolutionLicenseCreated: "solution_licenses",
+    LicenseTransferred: "license_transfers",
     Paid: "payments",
     Refunded: "refunds",
     LicenseChanged: "license_events",
