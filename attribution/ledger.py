@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attribution.facts import QUERIES
+from attribution.publication import Publication
 from attribution.warehouse import Warehouse
 from tracker.ids import new_time_ordered_id
 from tracker.program import Program
@@ -89,24 +90,39 @@ class News:
         return {name: self.stored.get(kind, 0) for name, kind in NEWS.items()}
 
 
-def run_round(warehouse: Warehouse, program: Program, now_ms: int, news: News | None = None) -> Round | None:
+def run_round(
+    warehouse: Warehouse,
+    program: Program,
+    now_ms: int,
+    news: News | None = None,
+    publication: Publication | None = None,
+) -> Round | None:
     """Bring bindings and ledger up to the newest finished load, and publish. None when there is nothing to do.
 
-    `news` saves looking for it; the round goes as far as it tells. After a failure only a look can tell.
-    Only one process may do this at a time. Raises what the warehouse raises; the call can be repeated then.
+    `news` saves looking for it; the round goes as far as it tells. After a failure only a look can tell. Readers learn
+    by `publication` when a round is whole; a database that nobody reads meanwhile needs none.
+    Only one process may do this at a time. Raises what the warehouse and Redis raise; the call can be repeated then.
     """
     span = news.span if news else Span(**warehouse.rows(QUERIES["ledger_span"])[0])
     if span.round and not span.is_applied:
+        if publication:
+            publication.begins()
         _apply(warehouse, span.round)
+    if news is None and publication:
+        publication.ends(span.round)
     if span.has_leftovers:
         _clear(warehouse, *SCRATCH_TABLES)
     if not span.has_work:
         return None
     attempt = _Attempt(warehouse, program, span, now_ms)
     done = attempt.decide(news.counts if news else None)
+    if publication:
+        publication.begins()
     columns = ["round", "through_load", "lines", "published_at"]
     warehouse.insert("rounds", columns, [[done.round, done.through_load, done.lines, now_ms]])
     _apply(warehouse, done.round, attempt.changed)
+    if publication:
+        publication.ends(done.round)
     if done.changes or done.partners or done.licenses:
         _clear(warehouse, *SCRATCH_TABLES)
     if done.round % KEEP_APPLIED == 0:

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from attribution.lease import Lease
+from attribution.publication import Publication
 from attribution.rebuild import Progress, rebuild_derived, rebuild_redis
 from attribution.service import AttributionService
 from attribution.warehouse import Warehouse
@@ -131,7 +132,7 @@ def rebuild_everything(settings: Settings, program: Program, warehouse: Warehous
     client = SyncRedis.from_url(settings.effective_redis_url, socket_timeout=REBUILD_TIMEOUT_SECONDS)
     try:
         now_ms = time.time_ns() // 1_000_000
-        rebuild_derived(warehouse, program, now_ms, progress)
+        rebuild_derived(warehouse, program, now_ms, progress, Publication(client))
         rebuild_redis(client, warehouse, program, now_ms, progress)
     finally:
         client.close()

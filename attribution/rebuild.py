@@ -12,6 +12,7 @@ import redis
 from attribution.journal_streams import JournalStreams
 from attribution.ledger import run_round
 from attribution.loads import read_loads
+from attribution.publication import Publication
 from attribution.rebuild_directory import CHANGES_KEPT, SEEN, DirectoryRebuild
 from attribution.rebuild_touches import rebuild_touches
 from attribution.staging import QUERIES
@@ -74,13 +75,19 @@ def rebuild_redis(
         raise Unavailable(f"Redis does not answer: {error}") from error
 
 
-def rebuild_derived(warehouse: Warehouse, program: Program, now_ms: int, progress: Progress = log.info) -> None:
+def rebuild_derived(
+    warehouse: Warehouse,
+    program: Program,
+    now_ms: int,
+    progress: Progress = log.info,
+    publication: Publication | None = None,
+) -> None:
     """Decide bindings, recruiters and spans again from all facts; the ledger gets only lines that it lacks.
 
     Readers see the tables as they were until the new ones take their place. No round may run meanwhile.
     """
     warehouse.run(QUERIES["rebuild_ask"])
-    done = run_round(warehouse, program, now_ms)
+    done = run_round(warehouse, program, now_ms, publication=publication)
     if done is None:
         progress("no facts are loaded: nothing to rebuild")
         return
@@ -94,6 +101,8 @@ def rebuild_derived(warehouse: Warehouse, program: Program, now_ms: int, progres
         warehouse.run(QUERIES["rebuild_drop"], rebuilt=rebuilt)
         progress(f"{table}: rebuilt")
     warehouse.run(QUERIES["rebuild_forget_spans"], round=done.round)
+    if publication:  # under another word, for what was put right may differ from what was read
+        publication.ends(done.round)
     progress("spans in which partners are active: rebuilt")
 
 

@@ -21,6 +21,7 @@ from attribution.journal_streams import entry_order, is_out_of_memory
 from attribution.lease import Lease
 from attribution.ledger import News, Round, run_round
 from attribution.loader import Load, Loader
+from attribution.publication import Publication
 from attribution.rebuild import is_directory_lost, mark_complete, rebuild_redis
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
@@ -95,6 +96,7 @@ class AttributionService:
         self._lease = lease
         self._now_ms = now_ms
         self._loader = Loader(self._redis, warehouse, program, now_ms)
+        self._publication = Publication(self._redis)
         self._loading = Retries("loading")
         self._attributing = Retries("attribution")
         self._attributed = 0
@@ -230,6 +232,7 @@ class AttributionService:
             # A Redis without room for this gets room by loading; the next round publishes it, and the next start marks.
             if not is_out_of_memory(error):
                 raise
+        self._news, self._covered_load = None, -1  # the next look tells readers anew what is settled
         self._resets_seen = resets
         self.is_prepared = True
 
@@ -259,7 +262,7 @@ class AttributionService:
 
     def _run_round(self, news: News | None) -> News | None:
         """Run a round. What is to be added to from now on; None where the next round has to look for itself."""
-        done = run_round(self._warehouse, self._program, self._now_ms(), news)
+        done = run_round(self._warehouse, self._program, self._now_ms(), news, self._publication)
         if done is None:
             return None
         self.rounds += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import wraps
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.datastructures import FormData
@@ -18,6 +19,7 @@ from starlette.responses import Response
 from reports import sessions
 from reports.call_limit import count_call
 from reports.room import Room, room_of
+from reports.whole_rounds import of_one_round
 from tracker.api import MAX_BODY_BYTES, read_limited
 from tracker.errors import Forbidden, Invalid, NotFound, Unauthorized
 from tracker.tokens import Token
@@ -68,6 +70,16 @@ def page(handler: Handler, scopes: tuple[str, ...]) -> Endpoint:
         return await handler(room, viewer, request)
 
     return endpoint
+
+
+def whole(handler: Handler) -> Handler:
+    """A handler that only reads, so that its answer is of one round; it may be called again for that."""
+
+    @wraps(handler)
+    async def reading(room: Room, viewer: Viewer, request: Request) -> Response:
+        return await of_one_round(room, lambda: handler(room, viewer, request))
+
+    return reading
 
 
 async def signed_in(room: Room, request: Request) -> Viewer | None:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from attribution.client_stores import ClientStores
 from attribution.warehouse import Warehouse
 from reports import health, sign_in
-from reports.access import ADMIN, ANY_PAGE, FINANCE, MARKETING, PARTNER, call, page
+from reports.access import ADMIN, ANY_PAGE, FINANCE, MARKETING, PARTNER, call, page, whole
 from reports.admin import pages as admin
 from reports.calls import CALLS
 from reports.finance import pages as finance
@@ -72,29 +72,29 @@ ROUTES: list[BaseRoute] = [
     Route("/docs", docs),
     *(Route(one.path, call(one.handler, one.scopes), methods=[one.method]) for one in CALLS),
     *partner_api_routes(),
-    *(Route(f"/partner{path}", page(handler, PARTNER)) for path, handler in PARTNER_PAGES),
-    *(Route(f"/admin/partners/{{partner_id}}{path}", page(handler, ADMIN)) for path, handler in PARTNER_PAGES),
+    *(Route(f"/partner{path}", page(whole(handler), PARTNER)) for path, handler in PARTNER_PAGES),
+    *(Route(f"/admin/partners/{{partner_id}}{path}", page(whole(handler), ADMIN)) for path, handler in PARTNER_PAGES),
     Route("/partner/campaigns", page(campaign_pages.change_campaigns, PARTNER), methods=["POST"]),
     *(
         Route(path, with_slash)
         for path in ("/partner", "/admin", "/finance", "/marketing", "/admin/partners/{partner_id}")
     ),
     Route("/admin/", page(admin.health, ADMIN)),
-    Route("/admin/partners", page(admin.partners, ADMIN)),
+    Route("/admin/partners", page(whole(admin.partners), ADMIN)),
     Route("/admin/licenses", page(admin.find_license, ADMIN)),
-    Route("/admin/licenses/{license_id}", page(admin.license, ADMIN)),
+    Route("/admin/licenses/{license_id}", page(whole(admin.license), ADMIN)),
     Route("/admin/links", page(admin.link_check, ADMIN)),
-    Route("/admin/commissions", page(admin.commissions, ADMIN)),
-    Route("/admin/commissions/{entry_id}", page(admin.chain, ADMIN)),
+    Route("/admin/commissions", page(whole(admin.commissions), ADMIN)),
+    Route("/admin/commissions/{entry_id}", page(whole(admin.chain), ADMIN)),
     Route("/admin/tokens", page(admin.tokens, ADMIN)),
     Route("/admin/tokens", page(admin.change_tokens, ADMIN), methods=["POST"]),
     Route("/finance/", page(finance.withdrawals, FINANCE)),
     Route("/finance/withdrawals.csv", page(finance.withdrawals_csv, FINANCE)),
     Route("/finance/withdrawals/{withdrawal_id:int}/{status}", page(finance.confirm, FINANCE)),
     Route("/finance/withdrawals/{withdrawal_id:int}/{status}", page(finance.settle, FINANCE), methods=["POST"]),
-    Route("/marketing/", page(marketing.funnel_page, MARKETING)),
-    Route("/marketing/funnel", page(marketing.funnel_page, MARKETING)),
-    Route("/marketing/funnel.csv", page(marketing.funnel_csv, MARKETING)),
+    Route("/marketing/", page(whole(marketing.funnel_page), MARKETING)),
+    Route("/marketing/funnel", page(whole(marketing.funnel_page), MARKETING)),
+    Route("/marketing/funnel.csv", page(whole(marketing.funnel_csv), MARKETING)),
     Route("/marketing/models", page(model_pages.models_page, MARKETING)),
     Route("/marketing/models.csv", page(model_pages.models_csv, MARKETING)),
     Route("/marketing/whatif", page(whatif_page.whatif_page, MARKETING)),

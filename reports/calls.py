@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from attribution.paths import MAX_TOUCHES
-from reports.access import ADMIN, FINANCE, MARKETING, PARTNER, Handler
+from reports.access import ADMIN, FINANCE, MARKETING, PARTNER, Handler, whole
 from reports.admin import api as admin
 from reports.admin import deliveries, maintenance
 from reports.finance import api as finance
@@ -29,7 +29,8 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of the API. `path` is Starlette's; `body` and `answer` map fields to what they hold."""
+    """One call of the API. `path` is Starlette's; `body` and `answer` map fields to what they hold. The handler of what
+    rounds have decided is `whole`, but for those that read the whole history, which is of published rounds anyway."""
 
     method: str
     path: str
@@ -135,7 +136,7 @@ WITHDRAWAL = {
 
 CALLS: tuple[Call, ...] = (
     Call(
-        "GET", "/v2/partners/overview", partner.overview, PARTNER, "Partner",
+        "GET", "/v2/partners/overview", whole(partner.overview), PARTNER, "Partner",
         "Your clicks, signups and commission by day, days without any included, and your balance.",
         (Parameter("date_from", "The first day, a date in UTC; without it 30 days end with date_to"),
          Parameter("date_to", "The last day, a date in UTC, at most a year after the first; today without it")),
@@ -150,18 +151,18 @@ CALLS: tuple[Call, ...] = (
         (LINK,), answer=LINK_CHECK,
     ),
     Call(
-        "GET", "/v2/partners/commissions", partner.list_commissions, PARTNER, "Partner",
+        "GET", "/v2/partners/commissions", whole(partner.list_commissions), PARTNER, "Partner",
         "Your commission lines, newest money event first.",
         (Parameter("tier", "One tier only; 0 for both", ("0", "1", "2")), LICENSE_ID, PAYMENT_ID, DATE_FROM, DATE_TO,
          CURSOR, limit(partner.MAX_ROWS)),
         answer=LINE, is_list=True,
     ),
     Call(
-        "GET", "/v2/partners/commissions/{entry_id}/chain", partner.commission_chain, PARTNER, "Partner",
+        "GET", "/v2/partners/commissions/{entry_id}/chain", whole(partner.commission_chain), PARTNER, "Partner",
         "Why a commission line of yours is there, step by step.", answer=CHAIN,
     ),
     Call(
-        "GET", "/v2/partners/licenses/{license_id}/explanation", partner.license_explanation, PARTNER, "Partner",
+        "GET", "/v2/partners/licenses/{license_id}/explanation", whole(partner.license_explanation), PARTNER, "Partner",
         "Why a license is yours, what became of its visitor's clicks, and what each payment earned you or why not.",
         answer={"license_id": "text", "reason": "text", "rule": "text", "rule_text": "text", "started_at": "time",
                 "is_blocked": "whether its commission is on hold",
@@ -181,7 +182,7 @@ CALLS: tuple[Call, ...] = (
         is_list=True,
     ),
     Call(
-        "GET", "/v2/admin/partners", admin.list_partners, ADMIN, "Admin", "Partners, newest first.",
+        "GET", "/v2/admin/partners", whole(admin.list_partners), ADMIN, "Admin", "Partners, newest first.",
         (Parameter("search", "Part of the Partner ID, name or e-mail"), CURSOR, limit(admin.MAX_ROWS)),
         answer={"partner_id": "text", "name": "text", "email": "text", "recruiter_id": "text or null",
                 "status": "active or suspended", "joined_at": "time"},
@@ -216,7 +217,7 @@ CALLS: tuple[Call, ...] = (
         "Make a token stop working.", status=204,
     ),
     Call(
-        "GET", "/v2/admin/licenses/{license_id}/attribution", admin.license_attribution, ADMIN, "Admin",
+        "GET", "/v2/admin/licenses/{license_id}/attribution", whole(admin.license_attribution), ADMIN, "Admin",
         "Whose a license is, by which rule, and why each click of the visitor won or lost.",
         answer={"license_id": "text", "partner_id": "text or null", "recruiter_id": "text or null", "reason": "text",
                 "rule": "text", "rule_text": "text", "product": "text", "started_at": "time",
@@ -225,7 +226,7 @@ CALLS: tuple[Call, ...] = (
                 "candidates": "list of {click_id, clicked_at, partner_id, counted, refused}"},
     ),
     Call(
-        "GET", "/v2/admin/payments/{payment_id}/explanation", admin.payment_explanation, ADMIN, "Admin",
+        "GET", "/v2/admin/payments/{payment_id}/explanation", whole(admin.payment_explanation), ADMIN, "Admin",
         "What a payment earned whom on each tier, or why it earned nobody anything.",
         answer={"payment_id": "text", "license_id": "text", "paid_at": "time", "amount_cents": "number",
                 "currency": "text", "is_blocked": "whether its commission is on hold",
@@ -239,13 +240,13 @@ CALLS: tuple[Call, ...] = (
         (LINK,), answer=LINK_CHECK,
     ),
     Call(
-        "GET", "/v2/admin/commissions", admin.list_commissions, ADMIN, "Admin",
+        "GET", "/v2/admin/commissions", whole(admin.list_commissions), ADMIN, "Admin",
         "Commission lines of everyone, newest money event first.",
         (PARTNER_ID, LICENSE_ID, PAYMENT_ID, DATE_FROM, DATE_TO, CURSOR, limit(admin.MAX_ROWS)),
         answer=LINE, is_list=True,
     ),
     Call(
-        "GET", "/v2/admin/commissions/{entry_id}/chain", admin.commission_chain, ADMIN, "Admin",
+        "GET", "/v2/admin/commissions/{entry_id}/chain", whole(admin.commission_chain), ADMIN, "Admin",
         "Why a commission line is there, step by step.", answer=CHAIN,
     ),
     Call(
@@ -311,7 +312,7 @@ CALLS: tuple[Call, ...] = (
         is_list=True,
     ),
     Call(
-        "GET", "/v2/reports/funnel", funnel_call, MARKETING, "Marketing",
+        "GET", "/v2/reports/funnel", whole(funnel_call), MARKETING, "Marketing",
         "The funnel: a cohort of clicks and how far the licenses that they won have come.",
         (DATE_FROM, DATE_TO, Parameter("product", "Clicks that led to this product"), PARTNER_ID,
          Parameter("campaign", "Clicks of this campaign (slug)"), Parameter("country", "Two letters, ISO 3166-1"),

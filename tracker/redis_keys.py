@@ -205,7 +205,8 @@ SECRET = "{dir}:secret"
 
 PROGRESS = "{dir}:progress"
 """Hash that attribution writes: `stored`, `duplicates`, `quarantined` (sums over all time) and `attributed`:
-how many accepted facts are in the ledger's and reports' results."""
+how many accepted facts are in the ledger's and reports' results; and `settled`: the round whose results are current and
+a word of its publishing, apart by a blank, away while a round is published (attribution/publication.py)."""
 
 ATTRIBUTION = "{dir}:attribution"
 """String: who loads and attributes; it goes by itself when it is not renewed (attribution/lease.py)."""

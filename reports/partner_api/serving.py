@@ -17,6 +17,7 @@ from reports.partner_api import account, affiliate, solution
 from reports.partner_api.asked import Asked, Handler, read_request
 from reports.partner_api.contract import CONTRACT, CONTRACT_OPERATIONS, Operation
 from reports.room import Room, room_of
+from reports.whole_rounds import of_one_round
 from tracker.errors import Unauthorized
 from tracker.tokens import Token
 
@@ -67,7 +68,11 @@ def _endpoint(operations: Mapping[str, Operation]):  # type: ignore[no-untyped-d
 async def _answer(room: Room, operation: Operation, request: Request) -> Response:
     token = NOBODY if operation.is_public else await _partner_token(room, request)
     asked: Asked = await read_request(operation, room.program, request, token)
-    document = await OPERATIONS[operation.operation_id](room, asked)
+    handler = OPERATIONS[operation.operation_id]
+    if operation.method == "GET":
+        document = await of_one_round(room, lambda: handler(room, asked))
+    else:
+        document = await handler(room, asked)
     if document is None:
         return Response(status_code=operation.status)
     return JSONResponse(document, operation.status)

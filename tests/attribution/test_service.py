@@ -17,6 +17,7 @@ from attribution.audit import audit
 from attribution.client_stores import ClientStores
 from attribution.journal_streams import JournalStreams
 from attribution.lease import Lease
+from attribution.publication import SETTLED
 from attribution.quarantine import Quarantine
 from attribution.service import AttributionService
 from attribution.warehouse import Warehouse, WarehouseUnavailable
@@ -311,11 +312,13 @@ def test_a_lost_directory_is_rebuilt_by_itself(client: redis.Redis, start: Start
     service = start()
     journal(client, *SALE)
     assert service.wait_idle(PATIENCE)
+    assert client.hget(redis_keys.PROGRESS, SETTLED)
     client.flushall()
     journal(client, paid("p2", "l1", 1000, 5))
     until(lambda: client.hexists(redis_keys.PARTNERS, "A"), "the directory")
     assert service.wait_idle(PATIENCE)
     assert client.hget(redis_keys.PAYMENTS, "p1") == b"2900,0,0,0"
+    assert client.hget(redis_keys.PROGRESS, SETTLED)
     assert pipeline(client) == {"accepted": 5, "stored": 5, "duplicates": 0, "quarantined": 0, "pending": 0}
     assert attributed(client) == 5
 

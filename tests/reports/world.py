@@ -160,6 +160,12 @@ HISTORY: tuple[Any, ...] = (
 
 def load(warehouse: Warehouse, *facts: Any, load_id: int = 1, program: Program | None = None) -> None:
     """Put facts into the warehouse as one finished load, and run the round that attributes them."""
+    store(warehouse, *facts, load_id=load_id)
+    run_round(warehouse, program or Program(), NOW)
+
+
+def store(warehouse: Warehouse, *facts: Any, load_id: int) -> None:
+    """Put facts into the warehouse as one finished load."""
     for fact in facts:
         names = [item.name for item in fields(fact)]
         values = [getattr(fact, name) for name in names]
@@ -168,4 +174,3 @@ def load(warehouse: Warehouse, *facts: Any, load_id: int = 1, program: Program |
         warehouse.insert(_TABLES[type(fact)], [*names, "load_id"], [[*values, load_id]])
     columns = ["load_id", "stream", "is_finished", "stored", "stored_sum", "written_at"]
     warehouse.insert("loads", columns, [[load_id, "test", 1, len(facts), len(facts), NOW]])
-    run_round(warehouse, program or Program(), NOW)
