@@ -29,7 +29,7 @@ from reports.marketing import pages as marketing
 from reports.openapi import docs, openapi
 from reports.pages import SECURITY_HEADERS, STATIC
 from reports.partner_api.serving import partner_api_routes
-from reports.partner_app import campaign_pages
+from reports.partner_app import campaign_pages, payout_pages, token_pages
 from reports.partner_app import pages as partner
 from reports.problems import HANDLERS
 from reports.room import MAX_QUERIES_AT_ONCE, AttributionState, Room
@@ -49,6 +49,7 @@ PARTNER_PAGES = (
     ("/clicks", partner.clicks),
     ("/licenses", partner.licenses),
     ("/licenses/{license_id}", partner.license),
+    ("/withdrawals", payout_pages.withdrawals),
     ("/commissions", partner.commissions),
     ("/commissions/{entry_id}", partner.chain),
     ("/commissions/{entry_id}/fragment", partner.chain_fragment),
@@ -75,6 +76,12 @@ ROUTES: list[BaseRoute] = [
     *(Route(f"/partner{path}", page(whole(handler), PARTNER)) for path, handler in PARTNER_PAGES),
     *(Route(f"/admin/partners/{{partner_id}}{path}", page(whole(handler), ADMIN)) for path, handler in PARTNER_PAGES),
     Route("/partner/campaigns", page(campaign_pages.change_campaigns, PARTNER), methods=["POST"]),
+    Route("/partner/withdrawals/new", page(payout_pages.confirm, PARTNER)),
+    Route("/partner/withdrawals/new", page(payout_pages.ask, PARTNER), methods=["POST"]),
+    Route("/partner/billing", page(payout_pages.billing, PARTNER)),
+    Route("/partner/billing", page(payout_pages.change_billing, PARTNER), methods=["POST"]),
+    Route("/partner/tokens", page(token_pages.tokens, PARTNER)),
+    Route("/partner/tokens", page(token_pages.change_tokens, PARTNER), methods=["POST"]),
     *(
         Route(path, with_slash)
         for path in ("/partner", "/admin", "/finance", "/marketing", "/admin/partners/{partner_id}")

@@ -41,6 +41,8 @@ NAVIGATION: dict[str, tuple[tuple[str, str], ...]] = {
         ("/partner/clicks", "Clicks"),
         ("/partner/licenses", "Licenses"),
         ("/partner/commissions", "Commission"),
+        ("/partner/withdrawals", "Withdrawals"),
+        ("/partner/tokens", "API tokens"),
     ),
     "admin": (
         ("/admin/", "Health"),

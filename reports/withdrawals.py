@@ -33,9 +33,12 @@ LEDGER_SECONDS = 4.0  # how long a request waits for the ledger to have what was
 LEDGER_POLL_SECONDS = 0.05
 
 
-async def request_withdrawal(room: Room, partner_id: str) -> Withdrawal:
+async def request_withdrawal(room: Room, partner_id: str, seen_cents: int | None = None) -> Withdrawal:
     """Ask for all that is available. Raises Forbidden below the program's minimum, Conflict without billing details,
-    and Unavailable while the ledger lacks facts that were accepted."""
+    and Unavailable while the ledger lacks facts that were accepted.
+
+    `seen_cents` is what a person was shown and agreed to: where it is another amount by now, that is a Conflict.
+    """
     await ledger_is_current(room)
     billing = (redis_keys.BILLING, partner_id)
 
@@ -43,6 +46,9 @@ async def request_withdrawal(room: Room, partner_id: str) -> Withdrawal:
         numbers = numbers_in(known, partner_id)
         await room.directory.read(known, [record_key(number) for number in numbers])
         balance = await balance_with(room, partner_id, records_in(known, numbers))
+        if seen_cents is not None and seen_cents != balance.balance_cents:
+            now_there = dollars(balance.balance_cents)
+            raise Conflict(f"{now_there} is available by now, not {dollars(seen_cents)}. Nothing was asked for.")
         _require_minimum(room, balance.balance_cents)
         details = known.get(*billing)
         if details is None:

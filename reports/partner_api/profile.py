@@ -56,13 +56,24 @@ async def update_profile(room: Room, asked: Asked) -> None:
 
 
 async def get_billing(room: Room, asked: Asked) -> Mapping[str, Any] | None:
-    return dict.fromkeys(BILLING, "") | await _saved(room, redis_keys.BILLING, asked.partner_id)
+    return await read_billing(room, asked.partner_id)
 
 
 async def update_billing(room: Room, asked: Asked) -> None:
+    await save_billing(room, asked.partner_id, asked.body)
+
+
+async def read_billing(room: Room, partner_id: str) -> dict[str, str]:
+    """What payouts are billed to; every field is empty until something was saved."""
+    return dict.fromkeys(BILLING, "") | await _saved(room, redis_keys.BILLING, partner_id)
+
+
+async def save_billing(room: Room, partner_id: str, details: Mapping[str, str]) -> None:
+    """Keep `details`, which are right by the contract."""
+
     async def save(known: Known) -> tuple[None, Step]:
-        document = json.dumps({name: asked.body.get(name, "") for name in BILLING}, ensure_ascii=False)
-        return None, state_step(known, {(redis_keys.BILLING, asked.partner_id): document})
+        document = json.dumps({name: details.get(name, "") for name in BILLING}, ensure_ascii=False)
+        return None, state_step(known, {(redis_keys.BILLING, partner_id): document})
 
     await change(room.directory, [], save)
 

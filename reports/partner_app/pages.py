@@ -40,6 +40,7 @@ TABS = (
     ("/clicks", "Clicks"),
     ("/licenses", "Licenses"),
     ("/commissions", "Commission"),
+    ("/withdrawals", "Withdrawals"),
 )
 
 

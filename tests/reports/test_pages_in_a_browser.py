@@ -20,7 +20,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 PAGES = {
     "P": ("/partner/", "/partner/links", "/partner/campaigns", "/partner/links/check",
           "/partner/links/check?link=localhost:8000/a/P?lt=x", "/partner/clicks", "/partner/licenses",
-          "/partner/licenses/L1", "/partner/commissions"),
+          "/partner/licenses/L1", "/partner/commissions", "/partner/withdrawals", "/partner/withdrawals/new",
+          "/partner/billing", "/partner/tokens"),
     "admin": ("/admin/", "/admin/partners", "/admin/commissions", "/admin/licenses/L2", "/admin/tokens", "/admin/links",
               "/admin/partners/P/"),
     "marketing": ("/marketing/funnel?group_by=week", "/marketing/funnel?group_by=partner",
@@ -156,6 +157,80 @@ def test_a_campaign_is_started_and_switched_off(browser: Browser, app: App, comp
     page.get_by_role("button", name="Switch Summer video").click()
     assert "switched off" in page.get_by_role("status").inner_text()
     assert complaints == []
+    page.context.close()
+
+
+def test_a_partner_is_paid_by_keyboard_alone(browser: Browser, app: App, complaints: list[str]) -> None:
+    page = open_page(browser, app, complaints, width=360)
+    sign_in(page, app.tokens["P"])
+    page.goto("/partner/withdrawals")
+    assert "A withdrawal is $50.00 or more: $46.20 is missing." in page.locator("main").inner_text()
+    assert page.get_by_text("No withdrawals yet").is_visible()
+    world.load(app.warehouse, world.paid("big", "L1", 39, 40_000), load_id=2)
+    page.reload()
+    page.get_by_role("link", name="Save billing details").press("Enter")
+    page.get_by_label("You are paid as").press("ArrowDown")
+    for label, text in (
+        ("Company, or your full name", "Zoë Example"), ("Address", "1 Street"), ("City", "Wrocław"),
+        ("Country", "p1"), ("PayPal e-mail", "pay@example.com"),
+    ):  # fmt: skip
+        page.get_by_label(label).focus()
+        page.keyboard.type(text)
+    page.keyboard.press("Enter")
+    assert page.get_by_role("alert").inner_text() == "Nothing was saved: what is not right is said beside it."
+    country = page.get_by_label("Country")
+    assert country.get_attribute("aria-invalid") == "true"
+    assert (
+        page.locator(f"#{country.get_attribute('aria-describedby')}").inner_text() == "Must be two letters, such as PL."
+    )
+    assert page.get_by_label("City").input_value() == "Wrocław", "what was right is kept"
+    country.fill("pl")
+    country.press("Enter")
+    assert page.get_by_role("status").inner_text() == "Your billing details are saved."
+    page.get_by_role("link", name="Ask for $83.80 …").press("Enter")
+    assert page.get_by_role("heading", level=1).inner_text() == "Ask for $83.80?"
+    assert "pay@example.com" in page.locator(".terms").inner_text()
+    world.load(app.warehouse, world.paid("more", "L1", 39, 5000), load_id=3)
+    page.get_by_role("button", name="Yes, ask for it").press("Enter")
+    said = page.get_by_role("alert").inner_text()
+    assert said == "93.80 USD is available by now, not 83.80 USD. Nothing was asked for."
+    page.get_by_role("link", name="Ask for $93.80 …").press("Enter")
+    page.get_by_role("button", name="Yes, ask for it").press("Enter")
+    assert (
+        page.get_by_role("status")
+        .inner_text()
+        .startswith("You asked for $93.80. Finance pays invoice 2026/2/P to pay@")
+    )
+    assert page.get_by_role("cell", name="Waits for finance").count() == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.goto("/partner/withdrawals/new")
+    assert page.get_by_role("button", name="Yes").count() == 0, "what was asked for is not there any more"
+    assert [text for text in complaints if "400" not in text and "409" not in text] == []
+    page.context.close()
+
+
+def test_a_token_is_made_used_and_revoked_without_javascript(browser: Browser, app: App, complaints: list[str]) -> None:
+    page = open_page(browser, app, complaints, java_script_enabled=False)
+    sign_in(page, app.tokens["P"])
+    page.get_by_role("link", name="API tokens").click()
+    page.get_by_label("Label").fill("Reports <b>")
+    page.get_by_label("Works for").select_option("90 days")
+    page.get_by_role("button", name="Make token").click()
+    assert "shown only this once" in page.get_by_role("status").inner_text()
+    secret = page.locator("#secret").inner_text()
+    assert app.get("/v2/partners/balance", secret).status == 200
+    page.get_by_role("link", name="API tokens").click()
+    assert secret not in page.content()
+    row = page.get_by_role("row", name="Reports <b>")
+    assert f"lt_p_…{secret[-4:]}" in row.inner_text() and "11 May 2026" in row.inner_text()
+    assert "Never" not in row.inner_text()
+    page.get_by_label("Label").fill("Reports <b>")
+    page.get_by_role("button", name="Make token").click()
+    assert "choose another label" in page.get_by_role("alert").inner_text()
+    row.locator("summary").click()
+    row.get_by_role("button", name="Yes, revoke Reports").click()
+    assert "revoked" in page.get_by_role("status").inner_text()
+    assert app.get("/v2/partners/balance", secret).status == 401
     page.context.close()
 
 

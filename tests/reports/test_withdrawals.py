@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ import anyio
 import pytest
 import redis.asyncio
 import world
-from running_app import ADMIN_TOKEN, App
+from running_app import ADMIN_TOKEN, Answer, App
 from test_partner_api_account import BILLING, at_once
 
 from reports.app import create_app
@@ -105,6 +106,49 @@ def test_the_way_of_a_withdrawal(app: App) -> None:
     assert cents(app) == {"pending": 0, "withdrawn": 8000, "available": 6000, "total": 14_000}
     earnings = app.partner_api("GET", "/earnings")
     assert [earnings[name] for name in ("balance", "pending", "withdrawals")] == [60, 0, 80]
+
+
+def test_the_page_says_what_can_be_had_and_why_not_more(app: App) -> None:
+    session = app.sign_in(app.tokens["P"])
+
+    def form() -> dict[str, str]:
+        text = app.get("/partner/billing", cookie=session).text
+        found = re.search(r'name="csrf" value="([^"]+)"', text)
+        assert found is not None
+        return {"csrf": found[1]}
+
+    def ask(**fields: str) -> Answer:
+        return app.send("POST", "/partner/withdrawals/new", cookie=session, form=fields)
+
+    earn(app, "page", 500_000)
+    available = cents(app)["available"]
+    assert "save your billing details" in app.get("/partner/withdrawals", cookie=session).text
+    shown = {"amount_cents": str(available)}
+    refused = ask(**form(), **shown)
+    assert refused.status == 409 and "Save billing details first" in refused.text and 'role="alert"' in refused.text
+    app.partner_api("PUT", "/billing", status=204, body=BILLING)
+    assert ask(**shown).status == 403, "not without the page's own form"
+    for wrong in ("", "-5", "x", "9" * 40, str(available - 1)):
+        assert ask(**form(), amount_cents=wrong).status == 409, wrong
+    app.redis.hincrby(redis_keys.FACT_COUNTS, "accepted", 1)
+    waits = ask(**form(), **shown)
+    assert waits.status == 503 and "does not have everything yet" in waits.text
+    app.redis.hincrby(redis_keys.FACT_COUNTS, "accepted", -1)
+    taken = ask(**form(), **shown)
+    assert taken.status == 303, taken.text
+    page = app.get(taken.headers["Location"], cookie=session).text
+    assert "You asked for" in page and "Waits for finance" in page and "$0.00" in page
+    again = ask(**form(), **shown)
+    assert again.status == 409 and "0.00 USD is available by now" in again.text, "a second click asks for nothing"
+    below = ask(**form(), amount_cents="0")
+    assert below.status == 403 and "a withdrawal is 50.00 USD or more" in below.text
+    refund(app, "page", 1000)
+    assert "refunded to clients" in app.get("/partner/withdrawals", cookie=session).text
+    seen = app.get("/admin/partners/P/withdrawals", cookie=app.sign_in(ADMIN_TOKEN)).text
+    assert "Waits for finance" in seen and "/partner/withdrawals/new" not in seen
+    assert "Waits for finance" not in app.get("/partner/withdrawals", cookie=app.sign_in(app.tokens["Q"])).text
+    other = app.get("/partner/withdrawals?asked=1", cookie=app.sign_in(app.tokens["Q"])).text
+    assert "You asked for" not in other, "of another's withdrawal nothing is said"
 
 
 def test_requests_at_once_withdraw_once(app: App) -> None:
