@@ -10,6 +10,8 @@ parsed (heads.py).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from tracker.click_intake import ClickIntake
@@ -17,7 +19,7 @@ from tracker.click_line import ClickLine
 from tracker.client_address import Client
 from tracker.directory_lines import Link
 from tracker.events import Verdict, tsv_fields, tsv_text
-from tracker.heads import Heads
+from tracker.heads import Heads, is_plain_value
 from tracker.ids import IdMaker
 from tracker.landing import (
     Landing,
@@ -42,11 +44,12 @@ from tracker.redirect import (
 from tracker.redis_keys import shard_of
 from tracker.remembered import Remembered
 from tracker.user_agent import MAX_USER_AGENT, read_user_agent
-from tracker.visitors import COOKIE, OPT_OUT_COOKIE, StampMaker, raw_cookie_visitor, visitor_cookie
+from tracker.visitors import COOKIE, OPT_OUT_COOKIE, StampMaker, cookie_visitor, lone_cookie_visitor, visitor_cookie
 
 REMEMBERED_PATHS = 10_000  # prepared ones a generation, of two; about 1 KB each
 REMEMBERED_BROWSERS = 10_000  # likewise
-REMEMBERED_BYTES = 512  # longer paths and user agents are not remembered: whoever sends them could fill the memory
+REMEMBERED_REFERRERS = 2_000  # likewise
+REMEMBERED_BYTES = 512  # longer ones are not remembered: whoever sends them could fill the memory
 
 # A request with one of these needs a second look.
 _UNUSUAL = frozenset(
@@ -86,12 +89,11 @@ class Browser(NamedTuple):
     is_human: bool
 
 
-class Answer(NamedTuple):
-    """The headers of a 302, what must be durable before it goes out, and what X-Lasttouch says."""
+Answer = tuple[bytes, ClickLine, str]
+"""The headers of a 302, what must be durable before it goes out, and what X-Lasttouch says."""
 
-    headers: bytes
-    line: ClickLine
-    result: str
+# A named tuple made the short way, for every click makes one.
+_click_line: Callable[[tuple[int, str, str, str, bool]], ClickLine] = partial(tuple.__new__, ClickLine)
 
 
 class FastLane:
@@ -105,6 +107,7 @@ class FastLane:
         self._paths: Remembered[Prepared] = Remembered(REMEMBERED_PATHS)
         intake.links.watch(self._paths.forget)
         self._browsers: Remembered[Browser] = Remembered(REMEMBERED_BROWSERS)
+        self._referrers: Remembered[str] = Remembered(REMEMBERED_REFERRERS)
         self._heads: Heads[Browser] = Heads()
         # Looked up once, for every click asks for them.
         self._now_ms = intake.now_ms
@@ -129,11 +132,19 @@ class FastLane:
         prepared = self._paths.get(path) or (self._prepare(path) if _SHORT_LINK.fullmatch(path) else None)
         if prepared is None:
             return None
-        if query and not is_passed_query(query):
+        passed = ""
+        if query:
+            prepared, passed, query = self._asked(prepared, url, path, query)
             if not is_clean_query(query):
                 return None
-            prepared, query = self._deep(prepared, url, path, query)
-        return self._answer(prepared, browser, query, cookie, referrer, client)
+        known = None
+        if cookie is not None:
+            known = lone_cookie_visitor(cookie)
+            if known is None:
+                if _OPT_OUT in cookie or not is_plain_value(cookie):
+                    return None
+                known = cookie_visitor(cookie.decode())
+        return self._answer(prepared, browser, passed, query, known, referrer, client)
 
     def answer(
         self, url: bytes, headers: list[tuple[bytes, bytes]], client: Client | None, peer: str, scheme: str, data: bytes
@@ -159,20 +170,24 @@ class FastLane:
             client = self._in.clients.read(peer, scheme, read_headers(headers))
         elif data:
             self._heads.learn(data, cookie, referrer, browser)
-        prepared, query = self._deep(prepared, url, path, query)
-        return self._answer(prepared, browser, query, cookie, referrer, client)
+        prepared, passed, query = self._asked(prepared, url, path, query)
+        known = None
+        if cookie is not None:
+            if _OPT_OUT in cookie:
+                return None
+            known = cookie_visitor(cookie.decode("utf-8", "replace"))
+        return self._answer(prepared, browser, passed, query, known, referrer, client)
 
     def _answer(
         self,
         prepared: Prepared,
         browser: Browser,
+        passed: str,
         query: bytes,
-        cookie: bytes | None,
+        known: str | None,
         referrer: bytes | None,
         client: Client,
     ) -> Answer | None:
-        if cookie is not None and _OPT_OUT in cookie:
-            return None
         now_ms = self._now_ms()
         result = browser.result
         if not prepared.is_active:
@@ -181,43 +196,45 @@ class FastLane:
             result = result_of(target, browser.verdict, now_ms)
             if result == "unknown-partner":
                 return None
-        known = raw_cookie_visitor(cookie) if cookie else None
         visitor_id = known or self._make_ids.visitor()
         click_id = self._make_ids.click(now_ms)
         stamp = self._make_stamp(visitor_id, now_ms)
         landed = ""
-        if not query:
-            location = f"{prepared.before_query}{prepared.before_stamp}{stamp}{prepared.after_stamp}"
-        elif is_passed_query(query):
-            passed = query.decode()
+        if passed:
             location = f"{prepared.before_query}{passed}&{prepared.before_stamp}{stamp}{prepared.after_stamp}"
             landed = tsv_text(passed[:MAX_KEPT_QUERY])
-        else:
+        elif query:
             location, landed = self._passed_on(prepared, query, stamp)
+        else:
+            location = f"{prepared.before_query}{prepared.before_stamp}{stamp}{prepared.after_stamp}"
         row = (
             f"{click_id}\t{now_ms}\t{visitor_id}\t{prepared.columns}\t{browser.verdict_text}\tredirect\t{client.country}"
-            f"\t{browser.columns}\t{_kept(referrer) if referrer else ''}\t{landed}\t{client.ip_prefix}\n"
+            f"\t{browser.columns}\t{self._kept(referrer) if referrer else ''}\t{landed}\t{client.ip_prefix}\n"
         )
         touch = f"{now_ms:013d} {click_id} {prepared.touched}" if browser.is_human else ""
-        line = ClickLine(shard_of(visitor_id), row, visitor_id, touch, known is None)
+        line = _click_line((shard_of(visitor_id), row, visitor_id, touch, known is None))
         head = (
             f"location: {location}\r\nx-lasttouch: {result}\r\n"
             f"set-cookie: {COOKIE}={visitor_id}{self._cookie_end[client.is_https]}\r\n"
             "cache-control: no-store\r\ncontent-length: 0\r\n"
         )
-        return Answer(head.encode("ascii", "ignore"), line, result)
+        return head.encode("ascii", "ignore"), line, result
 
-    def _deep(self, prepared: Prepared, url: bytes, path: bytes, query: bytes) -> tuple[Prepared, bytes]:
-        """A deep link (`to=` alone) as a path of its own, for many visitors follow the same ones; anything else as it
-        is."""
+    def _asked(self, prepared: Prepared, url: bytes, path: bytes, query: bytes) -> tuple[Prepared, str, bytes]:
+        """What a query asks for: the prepared parts, what is passed on as it stands, and what is left to read. A deep
+        link (`to=` alone) is prepared as a path of its own, for many visitors follow the same ones."""
+        if not query:
+            return prepared, "", b""
+        if is_passed_query(query):
+            return prepared, query.decode(), b""
         if _DEEP_QUERY.fullmatch(query) is None or len(url) > REMEMBERED_BYTES:
-            return prepared, query
+            return prepared, "", query
         deep = self._paths.get(url)
         if deep is None:
             to = split_query(query.decode())[1]
             deep = prepare(prepared.link, prepared.is_active, self._in.program, to)
             self._paths.offer(url, deep, names_of(prepared.link, path))
-        return deep, b""
+        return deep, "", b""
 
     def _passed_on(self, prepared: Prepared, query: bytes, stamp: str) -> tuple[str, str]:
         """The location with a request's own query, and the landing query as the row keeps it."""
@@ -270,6 +287,15 @@ class FastLane:
                 self._browsers.keep(raw, browser, ())
         return browser
 
+    def _kept(self, referrer: bytes) -> str:
+        """A referrer as the row keeps it. Mostly it is another site's origin, the same for many visitors."""
+        kept = self._referrers.get(referrer)
+        if kept is None:
+            kept = tsv_text(referrer.decode("utf-8", "replace")[:MAX_KEPT_REFERRER])
+            if len(referrer) <= REMEMBERED_BYTES:
+                self._referrers.offer(referrer, kept, ())
+        return kept
+
 
 def names_of(link: Link, path: bytes) -> tuple[str, str]:
     """The directory entries that what is prepared of a path comes from."""
@@ -302,7 +328,3 @@ def read_browser(text: str) -> Browser:
     verdict = Verdict.BOT if read.is_bot else Verdict.HUMAN
     columns = tsv_fields((read.device, read.browser, read.os, text))
     return Browser(verdict, verdict.value, "bot" if read.is_bot else "counted", columns, not read.is_bot)
-
-
-def _kept(referrer: bytes) -> str:
-    return tsv_text(referrer.decode("utf-8", "replace")[:MAX_KEPT_REFERRER])

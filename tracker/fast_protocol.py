@@ -124,10 +124,10 @@ class FastProtocol(BoundedHttpProtocol):
     def _await_click(self, answer: Answer, keep_alive: bool) -> None:
         """Answer once the click is durable, or nobody could keep it."""
         self.cycle = pending = self._pending  # type: ignore[assignment]
-        pending.headers, _, pending.result = answer
+        pending.headers, line, pending.result = answer
         pending.keep_alive = keep_alive
         pending.response_complete = False
-        self._lane.journal.put(answer.line, self._respond)  # type: ignore[union-attr]
+        self._lane.journal.put(line, self._respond)  # type: ignore[union-attr]
 
     def _go_to_the_app(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue

@@ -8,7 +8,7 @@ again only by equal bytes, once its `Cookie` and `Referer` lines are taken out.
 from __future__ import annotations
 
 import re
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from tracker.remembered import Remembered
 
@@ -22,18 +22,12 @@ _VERSION = b" HTTP/1.1\r\n"
 _METHOD = b"GET "
 _COOKIE, _REFERRER = b"\r\nCookie: ", b"\r\nReferer: "
 _LINE_END, _END = b"\r\n", b"\r\n\r\n"
-# A header's value that any parser reads as it stands.
 _PLAIN_VALUE = re.compile(rb"[!-~](?:[ -~]*[!-~])?")
 
 
-class Request(NamedTuple, Generic[T]):
-    """A GET as it was sent: `url` unread, `cookie` and `referrer` as the headers say them, and what is known of the
-    rest of the head."""
-
-    url: bytes
-    cookie: bytes | None
-    referrer: bytes | None
-    known: T
+Request = tuple[bytes, bytes | None, bytes | None, T]
+"""A GET as it was sent: its URL unread, cookie and referrer as the headers say them, and what is known of the rest of
+the head. A bare tuple, for every click makes one."""
 
 
 class Heads(Generic[T]):
@@ -45,7 +39,8 @@ class Heads(Generic[T]):
     def read(self, data: bytes) -> Request[T] | None:
         """One whole GET with a known head; None for anything else, which is then for the parser.
 
-        The URL is as it stands between method and version: it is for the caller to know it.
+        The URL is as it stands between method and version, and the cookie as it stands in its line: it is for the
+        caller to know them, the cookie by `is_plain_value` at the least.
         """
         first, _, head = data.partition(_VERSION)
         known = self._known.get(head)
@@ -53,15 +48,11 @@ class Heads(Generic[T]):
         if known is None:
             cookie, referrer, head = _taken_apart(head)
             known = self._known.get(head)
-            if (
-                known is None
-                or (cookie is not None and _PLAIN_VALUE.fullmatch(cookie) is None)
-                or (referrer is not None and _PLAIN_VALUE.fullmatch(referrer) is None)
-            ):
+            if known is None or (referrer is not None and not is_plain_value(referrer)):
                 return None
         if first[:4] != _METHOD:
             return None
-        return Request(first[4:], cookie, referrer, known)
+        return first[4:], cookie, referrer, known
 
     def learn(self, data: bytes, cookie: bytes | None, referrer: bytes | None, known: T) -> None:
         """Remember what was made of a head: `data` begins with a GET that was parsed, without a body, on a connection
@@ -76,6 +67,11 @@ class Heads(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._known.keys())
+
+
+def is_plain_value(value: bytes) -> bool:
+    """Whether any parser reads a header's value as it stands."""
+    return _PLAIN_VALUE.fullmatch(value) is not None
 
 
 def _taken_apart(head: bytes) -> tuple[bytes | None, bytes | None, bytes]:

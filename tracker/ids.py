@@ -13,6 +13,7 @@ NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 # The digit that says "RFC 9562", with two random bits (§4.1), for a random digit.
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_VARIANT = bytes.maketrans(*(text.encode() for text in ("".join(_VARIANTS), "".join(_VARIANTS.values()))))
 
 RandomBytes = Callable[[int], bytes]
 POOLED_BYTES = 8192
@@ -50,35 +51,55 @@ def time_ordered_id_of(now_ms: int, text: str) -> str:
 
 
 class IdMaker:
-    """Makes many ids: random bytes are asked of the system in blocks, for a call costs more than what it gives."""
+    """Makes many ids: they are laid out a block at a time, for that costs a fraction of making each."""
 
     def __init__(self, random_bytes: RandomBytes = os.urandom) -> None:
-        self._random_bytes = random_bytes
-        self._digits = ""
-        self._at = 0
+        self._visitors = _Pool("xxxxxxxx-xxxx-4xxx-vxxx-xxxxxxxxxxxx", random_bytes)
+        self._clicks = _Pool("xxx-vxxx-xxxxxxxxxxxx", random_bytes)
         self._ms = -1
         self._time = ""
 
     def visitor(self) -> str:
         """A visitor id, as new_visitor_id makes them."""
-        return visitor_id_of(self._take(32))
+        return self._visitors.take()
 
     def click(self, now_ms: int) -> str:
         """A time-ordered id, as new_time_ordered_id makes them."""
         if now_ms != self._ms:
             time = f"{now_ms:012x}"
             self._ms, self._time = now_ms, f"{time[:8]}-{time[8:]}-7"
-        text = self._take(20)
-        return f"{self._time}{text[1:4]}-{_VARIANTS[text[4]]}{text[5:8]}-{text[8:]}"
+        return self._time + self._clicks.take()
 
-    def _take(self, count: int) -> str:
-        """The next random hex digits; none is given twice."""
+
+class _Pool:
+    """Random texts of one form: `x` stands for a random hex digit, `v` for the one that says "RFC 9562", and anything
+    else for itself."""
+
+    def __init__(self, form: str, random_bytes: RandomBytes) -> None:
+        self._form = form
+        self._random_bytes = random_bytes
+        self._texts = ""
+        self._at = 0
+
+    def take(self) -> str:
+        """A text; none is given twice."""
         at = self._at
-        end = at + count
-        if end > len(self._digits):
-            self._digits, at, end = self._random_bytes(POOLED_BYTES).hex(), 0, count
-        self._at = end
-        return self._digits[at:end]
+        self._at = end = at + len(self._form)
+        if end > len(self._texts):
+            self._texts = self._lay_out(self._random_bytes(POOLED_BYTES).hex().encode())
+            at, self._at = 0, len(self._form)
+            end = self._at
+        return self._texts[at:end]
+
+    def _lay_out(self, digits: bytes) -> str:
+        """As many texts as there are digits for: the digits of one place of all texts at a time."""
+        places = [place for place, mark in enumerate(self._form) if mark in "xv"]
+        count = len(digits) // len(places)
+        texts = bytearray(self._form.encode() * count)
+        for first, place in enumerate(places):
+            column = digits[first : count * len(places) : len(places)]
+            texts[place :: len(self._form)] = column.translate(_VARIANT) if self._form[place] == "v" else column
+        return texts.decode()
 
 
 def new_code(length: int, random_bytes: RandomBytes = os.urandom) -> str:

@@ -35,8 +35,7 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 # Our cookie as browsers send it.
 _ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _USUAL_COOKIE = re.compile(rf"(?:\A|; ){COOKIE}=({_ID})(?=;|\Z)")
-# On the tracker's own host there is mostly no other.
-_ONLY_COOKIE = re.compile(f"{COOKIE}=({_ID})".encode())
+_LONE_COOKIE = re.compile(f"{COOKIE}=({_ID})".encode())
 _STAMP = re.compile(r"[A-Za-z0-9_-]{44}", re.ASCII)
 
 
@@ -53,11 +52,12 @@ def cookie_visitor(cookie_header: str) -> str | None:
     return None
 
 
-def raw_cookie_visitor(raw: bytes) -> str | None:
-    """`cookie_visitor` of a header as it was sent, quicker where it holds nothing else."""
-    only = _ONLY_COOKIE.fullmatch(raw)
-    visitor_id = only[1].decode() if only is not None else None
-    return cookie_visitor(raw.decode("utf-8", "replace")) if visitor_id in (None, NIL_UUID) else visitor_id
+def lone_cookie_visitor(raw: bytes) -> str | None:
+    """The visitor id in a `Cookie` header, as it was sent, that holds nothing else, as on the tracker's own host; None
+    for any other header."""
+    lone = _LONE_COOKIE.fullmatch(raw)
+    visitor_id = lone[1].decode() if lone is not None else None
+    return None if visitor_id == NIL_UUID else visitor_id
 
 
 def visitor_cookie(visitor_id: str, program: Program, is_https: bool) -> str:

@@ -103,7 +103,7 @@ async def server(
         await links.start()
         await journal.start()
         clients = Clients([ip_network(name) for name in proxies], "cf-ipcountry", open_countries(BUNDLED))
-        chance = lambda size: b"\x5a" * size  # noqa: E731 - always the same
+        chance = lambda size: b"\x55" * size  # noqa: E731 - always the same
         intake = ClickIntake(PROGRAM, SECRET, links, journal, metrics, lambda: NOW_MS, clients, chance)
         app = App(RedirectApp(intake), CountingLane(intake), metrics)
         listening = socket.create_server(("127.0.0.1", 0))
