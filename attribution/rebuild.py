@@ -61,6 +61,7 @@ def rebuild_redis(
         ("licenses", directory.licenses),
         ("transfers of licenses", directory.transfers),
         ("payments", directory.money),
+        ("deliveries", directory.deliveries),
         *((f"{kind} ids", _seen_step(directory, kind, table, column)) for kind, table, column in SEEN),
         ("visitors' touches", lambda: rebuild_touches(client, warehouse, program.window_ms, now_ms)),
         ("accepted facts that were not counted", lambda: _counts(client, warehouse, program)),

@@ -15,6 +15,7 @@ import redis
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
 from tracker import redis_keys
+from tracker.delivery import DONE_KEPT, INTO_LANE, KIND, read_delivery
 from tracker.events import SubscriptionChanged
 from tracker.solutions import KNOWN, TRIAL_DAYS, SolutionLicense, client_license
 from tracker.tokens import token_lists
@@ -42,6 +43,7 @@ class DirectoryRebuild:
         self._set_missing = client.register_script(_SET_MISSING)
         self._replace = client.register_script(_REPLACE)
         self._add_money = client.register_script(_ADD_MONEY)
+        self._add_deliveries = client.register_script(_ADD_DELIVERIES)
 
     def partners(self) -> int:
         """Partners, their e-mails, links, suspensions and first answers."""
@@ -113,6 +115,25 @@ class DirectoryRebuild:
         if greatest:
             raise_counter = self._redis.register_script(_RAISE_IN_HASH)
             raise_counter(keys=[redis_keys.COUNTERS], args=[kind, greatest])
+        return added
+
+    def deliveries(self) -> int:
+        """Deliveries that wait, each in its place in its lane, due now; and the newest that are done, for the log.
+
+        One whose end ClickHouse has not heard of is made again, under the same id.
+        """
+        keys = [redis_keys.DELIVERIES, redis_keys.DELIVERIES_BY_TIME, redis_keys.DELIVERIES_DONE,
+                redis_keys.DELIVERIES_WAITING]  # fmt: skip
+        added = 0
+        for page in self._pages("rebuild_deliveries", kind=KIND, done_kept=DONE_KEPT):
+            for rows in _steps(page):
+                found = [read_delivery(row["value"]) for row in rows]
+                documents = [
+                    [one.id, row["value"], one.status, one.ordered_at, one.channel, one.lane,
+                     redis_keys.delivery_lane(one.channel, one.lane), redis_keys.delivery_lanes(one.channel)]
+                    for one, row in zip(found, rows, strict=True)
+                ]  # fmt: skip
+                added += int(self._add_deliveries(keys=keys, args=[json.dumps(documents, ensure_ascii=False)]))
         return added
 
     def licenses(self) -> int:
@@ -391,4 +412,25 @@ for _, money in ipairs(cjson.decode(ARGV[1])) do
   end
 end
 return changed
+"""
+
+# KEYS: deliveries, deliveries by time, done ones, how many wait. ARGV: JSON list of
+#   [id, text, status, ordered at, channel, lane, its queue, the channel's lanes], oldest first; all share their slot.
+# Answers how many were missing.
+_ADD_DELIVERIES = f"""{INTO_LANE}
+local added = 0
+for _, one in ipairs(cjson.decode(ARGV[1])) do
+  if redis.call('HSETNX', KEYS[1], one[1], one[2]) == 1 then
+    redis.call('ZADD', KEYS[2], one[4], one[1])
+    if one[3] == 'waiting' then
+      into_lane(one[7], one[1])
+      redis.call('HINCRBY', KEYS[4], one[5], 1)
+      redis.call('ZADD', one[8], 'NX', 0, one[6])
+    else
+      redis.call('LPUSH', KEYS[3], one[1])
+    end
+    added = added + 1
+  end
+end
+return added
 """

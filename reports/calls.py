@@ -304,6 +304,13 @@ CALLS: tuple[Call, ...] = (
         "tried again.", status=202, answer=DELIVERY,
     ),
     Call(
+        "POST", "/v2/admin/deliveries/resend", deliveries.resend_many, ADMIN, "Admin",
+        "Send the webhooks that were not sent because no receiver was set, or that were given up, oldest first, each "
+        f"under its id: up to {deliveries.MOST_RESENT:,} at a time. 409 while no receiver is set.",
+        body={"status": "text: not_sent or failed"},
+        answer={"resent": "number of those that wait again", "left": "number of those that are left for the next time"},
+    ),
+    Call(
         "GET", "/v2/admin/quarantine", admin.list_quarantine, ADMIN, "Admin",
         "What could not be understood, with its bytes and the reason, newest first.", (CURSOR, limit(admin.MAX_ROWS)),
         answer={"quarantine_id": "text", "stream": "text", "entry_id": "text", "field": "text", "line": "number",

@@ -12,13 +12,26 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tracker import redis_keys
-from tracker.delivery import CHANNELS, DELIVERED, FAILED, WAITING, Attempt, Delivery, read_delivery
+from tracker.delivery import (
+    CHANNELS,
+    DELIVERED,
+    DONE_KEPT,
+    FAILED,
+    INTO_LANE,
+    KIND,
+    NOT_SENT,
+    WAITING,
+    Attempt,
+    Delivery,
+    read_delivery,
+)
 from tracker.errors import LasttouchError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -32,7 +45,6 @@ MINUTE, HOUR = 60, 3600
 PAUSES = (5, MINUTE, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, *[24 * HOUR] * 5)
 """Seconds after each try that failed: six days and fourteen tries in all."""
 ATTEMPTS_KEPT = 10
-DONE_KEPT = 10_000  # in the log
 MAX_PAGE = 500
 LANES_LOOKED_AT = 1_000
 
@@ -43,6 +55,10 @@ class NotTaken(LasttouchError):
 
 class Refused(NotTaken):
     """It will never be taken: it is not tried again."""
+
+
+class NoReceiver(NotTaken):
+    """There is nobody to send it to: it is kept, and sent when somebody says so."""
 
 
 class Stopped(NotTaken):
@@ -56,7 +72,7 @@ class Channel(Protocol):
         """Whether anything can be delivered now; what is ordered meanwhile waits."""
 
     async def deliver(self, delivery: Delivery) -> str:
-        """Deliver, and say how it was taken. Raises NotTaken, Refused, Stopped, Unavailable, RedisError."""
+        """Deliver, and say how it was taken. Raises NotTaken, Refused, NoReceiver, Stopped, Unavailable, RedisError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +84,7 @@ class Waiting:
 
 
 class DeliveryLog:
-    """All deliveries that Redis has: those that wait, and the newest that were taken or given up."""
+    """All deliveries that Redis has: those that wait, and the newest that are done: taken, given up or not sent."""
 
     def __init__(self, redis: Redis) -> None:
         """`redis` must give bytes."""
@@ -88,26 +104,24 @@ class DeliveryLog:
         keys = [
             redis_keys.delivery_lanes(delivery.channel), redis_keys.delivery_lane(delivery.channel, delivery.lane),
             redis_keys.DELIVERIES, redis_keys.DELIVERIES_BY_TIME, redis_keys.DELIVERIES_DONE,
-            redis_keys.DELIVERIES_WAITING,
+            redis_keys.DELIVERIES_WAITING, redis_keys.FACT_JOURNAL,
         ]  # fmt: skip
         pause_ms = int(pause_seconds * 1000)
         args: list[str | int] = [
-            delivery.id, delivery.lane, delivery.text(), delivery.status, pause_ms, DONE_KEPT, delivery.channel,
+            delivery.id, delivery.lane, delivery.text(), delivery.status, pause_ms, DONE_KEPT, delivery.channel, KIND,
         ]  # fmt: skip
         await self._settle(keys=keys, args=args)
 
-    async def resend(self, delivery_id: str) -> Delivery | None:
-        """Make a delivery due now, whatever became of it; None where Redis does not have it."""
-        found = await self.find(delivery_id)
-        if found is None:
-            return None
+    async def resend(self, found: Delivery) -> Delivery:
+        """Make a delivery due now, whatever became of it, and whether or not Redis still has it."""
         again = replace(found, status=WAITING, next_at=None, settled_at=None, attempts=0)
         keys = [
             redis_keys.delivery_lanes(found.channel), redis_keys.delivery_lane(found.channel, found.lane),
             redis_keys.DELIVERIES, redis_keys.DELIVERIES_DONE, redis_keys.PROVISIONING_GONE,
-            redis_keys.DELIVERIES_WAITING,
+            redis_keys.DELIVERIES_WAITING, redis_keys.DELIVERIES_BY_TIME, redis_keys.FACT_JOURNAL,
         ]  # fmt: skip
-        await self._resend(keys=keys, args=[again.id, again.lane, again.text(), again.channel])
+        args: list[str | int] = [again.id, again.lane, again.text(), again.channel, again.ordered_at, KIND]
+        await self._resend(keys=keys, args=args)
         return again
 
     async def find(self, delivery_id: str) -> Delivery | None:
@@ -161,11 +175,13 @@ class Worker:
         self._now_ms = now_ms
         self._busy: dict[str, set[asyncio.Task[None]]] = {channel: set() for channel in channels}
         self._stopping = asyncio.Event()
+        self._awake = asyncio.Event()
 
     async def run(self) -> None:
-        """Look for what is due, four times a second."""
+        """Look for what is due, four times a second, and whenever a try has ended."""
         is_away = False
         while not self._stopping.is_set():
+            self._awake.clear()
             try:
                 for name, channel in self._channels.items():
                     await self._start(name, channel)
@@ -177,11 +193,12 @@ class Worker:
                     log.warning("deliveries wait for Redis: %s", error)
                 is_away = True
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), POLL_SECONDS)
+                await asyncio.wait_for(self._awake.wait(), POLL_SECONDS)
 
     async def stop(self, running: asyncio.Task[None]) -> None:
         """End `running`, a task of `run`, and the tries that are under way, within a few seconds."""
         self._stopping.set()
+        self._awake.set()
         await asyncio.wait([running], timeout=STOP_SECONDS)
         tries = set().union(*self._busy.values())
         for task in (running, *tries):
@@ -196,7 +213,11 @@ class Worker:
         for delivery in await self._log.take(name, room):
             task = asyncio.create_task(self._make(channel, delivery))
             busy.add(task)
-            task.add_done_callback(busy.discard)
+            task.add_done_callback(partial(self._ended, busy))
+
+    def _ended(self, busy: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+        busy.discard(task)
+        self._awake.set()
 
     async def _make(self, channel: Channel, delivery: Delivery) -> None:
         """One try, and what becomes of the delivery."""
@@ -205,6 +226,8 @@ class Worker:
                 outcome, status = await channel.deliver(delivery), DELIVERED
         except Refused as error:
             outcome, status = str(error), FAILED
+        except NoReceiver as error:
+            outcome, status = str(error), NOT_SENT
         except (NotTaken, Unavailable) as error:
             outcome, status = str(error), WAITING
         except TimeoutError:
@@ -243,7 +266,7 @@ def after_try(delivery: Delivery, outcome: str, status: str, now_ms: int) -> tup
 
 def _tell(delivery: Delivery, outcome: str, pause: float) -> None:
     name = f"{delivery.channel} {delivery.id} ({delivery.type})"
-    if delivery.status == DELIVERED:
+    if delivery.status in (DELIVERED, NOT_SENT):
         log.info("%s: %s", name, outcome)
     elif delivery.status == WAITING:
         log.warning("%s was not taken, again in %.0f s: %s", name, pause, outcome)
@@ -282,9 +305,18 @@ end
 return found
 """
 
-# KEYS: the channel's lanes, the lane, deliveries, deliveries by time, done ones, how many wait. ARGV: id, lane, text,
-# status, pause in ms, how many done ones are kept, channel.
-_SETTLE = """
+# What became of a delivery, for ClickHouse: an entry of the fact journal, as accept.lua writes it.
+_JOURNAL_ENTRY = """
+local function journal(stream, kind, id, text, now)
+  local line = '{"kind":' .. cjson.encode(kind) .. ',"key":' .. cjson.encode(id) .. ',"value":' .. cjson.encode(text)
+    .. ',"written_at":' .. string.format('%.0f', now) .. '}'
+  redis.call('XADD', stream, '*', 'facts', '', 'n', 0, 'entries', line)
+end
+"""
+
+# KEYS: the channel's lanes, the lane, deliveries, deliveries by time, done ones, how many wait, the fact journal. ARGV:
+# id, lane, text, status, pause in ms, how many done ones are kept, channel, kind of the journal's entry.
+_SETTLE = f"""{_JOURNAL_ENTRY}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[3])
@@ -292,6 +324,7 @@ if ARGV[4] == 'waiting' then
   redis.call('ZADD', KEYS[1], now + ARGV[5], ARGV[2])
   return
 end
+journal(KEYS[7], ARGV[8], ARGV[1], ARGV[3], now)
 if redis.call('LREM', KEYS[2], 1, ARGV[1]) > 0 then
   redis.call('HINCRBY', KEYS[6], ARGV[7], -1)
 end
@@ -309,16 +342,19 @@ while redis.call('LLEN', KEYS[5]) > tonumber(ARGV[6]) do
 end
 """
 
-# KEYS: the channel's lanes, the lane, deliveries, done ones, the mark of a receiver that is gone, how many wait.
-# ARGV: id, lane, text, channel.
-_RESEND = """
+# KEYS: the channel's lanes, the lane, deliveries, done ones, the mark of a receiver that is gone, how many wait,
+# deliveries by time, the fact journal. ARGV: id, lane, text, channel, ordered at, kind of the journal's entry.
+_RESEND = f"""{_JOURNAL_ENTRY}{INTO_LANE}
 local time = redis.call('TIME')
-redis.call('HSET', KEYS[3], ARGV[1], ARGV[3])
-if redis.call('LREM', KEYS[4], 0, ARGV[1]) > 0 then
-  redis.call('LPUSH', KEYS[2], ARGV[1])
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local is_new = redis.call('HSET', KEYS[3], ARGV[1], ARGV[3]) == 1
+redis.call('ZADD', KEYS[7], ARGV[5], ARGV[1])
+if redis.call('LREM', KEYS[4], 0, ARGV[1]) > 0 or is_new then
+  into_lane(KEYS[2], ARGV[1])
   redis.call('HINCRBY', KEYS[6], ARGV[4], 1)
+  journal(KEYS[8], ARGV[6], ARGV[1], ARGV[3], now)
 end
-redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[2])
+redis.call('ZADD', KEYS[1], now, ARGV[2])
 if ARGV[4] == 'provisioning' then
   redis.call('DEL', KEYS[5])
 end

@@ -53,7 +53,9 @@ def delivery_worker(room: Room) -> Worker:
     """Who tells LiveChat's own system, and writes e-mails."""
     settings, records = room.settings, room.client_records
     if settings.provisioning_url is None:
-        log.info("no provisioning webhook is set (LASTTOUCH_PROVISIONING_URL): what it would be told waits in Redis")
+        log.info(
+            "no provisioning webhook is set (LASTTOUCH_PROVISIONING_URL): what it would be told is kept and not sent"
+        )
     webhook = Webhook(settings.provisioning_url, settings.provisioning_secrets, room.redis, records, room.now_ms)
     invitations = Invitations(Post.of(settings), records, room.program)
     return Worker(room.redis, {PROVISIONING: webhook, MAIL: invitations}, room.now_ms)

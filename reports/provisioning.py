@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from redis.asyncio import Redis
 
 from attribution.client_records import ClientRecords
-from reports.deliveries import NotTaken, Stopped
+from reports.deliveries import NoReceiver, NotTaken, Stopped
 from tracker import redis_keys
 from tracker.delivery import Delivery
 from tracker.events import ClientNamed, OperatorInvited, OrganizationNamed
@@ -39,7 +39,7 @@ def signature(key: bytes, webhook_id: str, timestamp: int, body: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """The channel of webhooks. `secrets` sign each; without a `url` they wait."""
+    """The channel of webhooks. `secrets` sign each; without a `url` they are kept as not sent."""
 
     url: str | None
     secrets: Sequence[bytes]
@@ -48,15 +48,16 @@ class Webhook:
     now_ms: Callable[[], int]
 
     async def is_open(self) -> bool:
-        """Whether there is a receiver, which has not said that it is gone."""
+        """Whether the receiver has not said that it is gone. Without one, nothing waits for it."""
         if self.url is None:
-            return False
+            return True
         gone = await cast("Awaitable[bytes | None]", self.redis.get(redis_keys.PROVISIONING_GONE))
         return gone is None or gone.decode() != self.url
 
     async def deliver(self, delivery: Delivery) -> str:
         """Send one webhook. Taken is what is answered with 2xx; redirects are not followed."""
-        assert self.url is not None
+        if self.url is None:
+            raise NoReceiver("not sent: no receiver is set")
         document = {
             "type": delivery.type,
             "timestamp": rfc3339(delivery.ordered_at),

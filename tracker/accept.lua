@@ -40,6 +40,10 @@ local answers, rows, entries = {}, {}, {}
 -- One clock for all processes: of two values of an entry, the newest wins in ClickHouse.
 local time = redis.call('TIME')
 local now_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local function entry_line(kind, key, value)
+  return '{"kind":' .. cjson.encode(kind) .. ',"key":' .. cjson.encode(key) .. ',"value":' .. cjson.encode(value)
+    .. ',"written_at":' .. now_ms .. '}'
+end
 for i, step in ipairs(steps) do
   local holds = true
   for _, expected in ipairs(step.expect) do
@@ -64,6 +68,7 @@ for i, step in ipairs(steps) do
       end
     end
     for _, delivery in ipairs(step.deliveries) do
+      entries[#entries + 1] = entry_line('delivery', delivery[1], delivery[2])
       redis.call('HSET', KEYS[6], delivery[1], delivery[2])
       redis.call('ZADD', KEYS[7], delivery[6], delivery[1])
       redis.call('RPUSH', delivery[4], delivery[1])
@@ -77,8 +82,7 @@ for i, step in ipairs(steps) do
       rows[#rows + 1] = row
     end
     for _, entry in ipairs(step.entries) do
-      entries[#entries + 1] = '{"kind":' .. cjson.encode(entry[1]) .. ',"key":' .. cjson.encode(entry[2])
-        .. ',"value":' .. cjson.encode(entry[3]) .. ',"written_at":' .. now_ms .. '}'
+      entries[#entries + 1] = entry_line(entry[1], entry[2], entry[3])
     end
   end
 end

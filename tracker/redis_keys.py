@@ -152,7 +152,8 @@ CLIENT_ENTRIES = "{dir}:client-entries"
 While the entry is there, the record is read from it; then it is in the data center's store."""
 
 DELIVERIES = "{dir}:deliveries"
-"""Hash: id of a delivery → JSON (delivery.py), without anything personal. All that wait, and the newest done ones."""
+"""Hash: id of a delivery → JSON (delivery.py), without anything personal. All that wait, and the newest done ones. What
+was ordered and what became of it is kept in ClickHouse too (delivery.KIND)."""
 
 DELIVERIES_BY_TIME = "{dir}:deliveries-by-time"
 """Sorted set: id of a delivery by when it was ordered, in ms."""

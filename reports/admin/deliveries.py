@@ -12,13 +12,28 @@ from reports.access import Viewer
 from reports.deliveries import MAX_PAGE, DeliveryLog
 from reports.filters import one_of, read_query
 from reports.paging import cut_page, read_cursor, read_limit
+from reports.periods import LATEST_MS
 from reports.room import Room
 from tracker import redis_keys
-from tracker.delivery import CHANNELS, STATUSES, Delivery
-from tracker.errors import NotFound
+from tracker.api import MAX_BODY_BYTES, read_limited
+from tracker.bodies import parse_json
+from tracker.delivery import (
+    CHANNELS,
+    DONE_KEPT,
+    FAILED,
+    KIND,
+    NOT_SENT,
+    PROVISIONING,
+    STATUSES,
+    Delivery,
+    read_delivery,
+)
+from tracker.directory import MOST_DELIVERIES_WAITING
+from tracker.errors import Conflict, Invalid, NotFound
 from tracker.rfc3339 import rfc3339
 
 MAX_ROWS = MAX_PAGE
+MOST_RESENT = 10_000  # in one call
 
 
 async def list_deliveries(room: Room, viewer: Viewer, request: Request) -> Response:
@@ -36,10 +51,59 @@ async def list_deliveries(room: Room, viewer: Viewer, request: Request) -> Respo
 
 
 async def resend(room: Room, viewer: Viewer, request: Request) -> Response:
-    found = await DeliveryLog(room.redis).resend(request.path_params["delivery_id"])
+    delivery_id = request.path_params["delivery_id"]
+    log = DeliveryLog(room.redis)
+    found = await log.find(delivery_id)
     if found is None:
-        raise NotFound("There is no such delivery, or it was made long ago.")
-    return JSONResponse(delivery_document(found), 202)
+        row = await room.row("delivery", kind=KIND, delivery_id=delivery_id)
+        if row is None:
+            raise NotFound("There is no such delivery.")
+        found = read_delivery(row["value"])
+    _require_receiver(room, found.channel)
+    return JSONResponse(delivery_document(await log.resend(found)), 202)
+
+
+async def resend_many(room: Room, viewer: Viewer, request: Request) -> Response:
+    """`POST /v2/admin/deliveries/resend`: all of one status, MOST_RESENT at a time."""
+    status = parse_json(await read_limited(request, MAX_BODY_BYTES)).get("status")
+    if status not in (NOT_SENT, FAILED):
+        message = f"must be {NOT_SENT} or {FAILED}"
+        raise Invalid.fields([{"field": "status", "message": message}])
+    resent, left = await resend_all(room, str(status))
+    return JSONResponse({"resent": resent, "left": left})
+
+
+async def resend_all(room: Room, status: str) -> tuple[int, int]:
+    """Make webhooks that were not sent, or were given up, due now, oldest first: how many, and how many are left for
+    the next time. Raises Conflict where there is no receiver."""
+    _require_receiver(room, PROVISIONING)
+    log = DeliveryLog(room.redis)
+    rows = await room.rows("deliveries_by_status", kind=KIND, status=status, channel=PROVISIONING, most=MOST_RESENT)
+    # ClickHouse has all but the newest, and Redis has these.
+    wanted = {"status": status, "channel": PROVISIONING}
+    recent = {one.id: one for one in await log.newest((LATEST_MS, ""), wanted, DONE_KEPT)}
+    stored = {row["id"]: read_delivery(row["value"]) for row in rows}
+    found = sorted((stored | recent).items())[:MOST_RESENT]
+    room_left = MOST_DELIVERIES_WAITING - (await log.waiting())[PROVISIONING].deliveries
+    resent = 0
+    for delivery_id, one in found[: max(0, room_left)]:
+        known = await log.find(delivery_id)
+        if known is None or known.status == status:  # else somebody else was quicker
+            await log.resend(one)
+            resent += 1
+    total = rows[0]["total"] if rows else 0
+    return resent, max(total, len(stored | recent)) - resent
+
+
+def _require_receiver(room: Room, channel: str) -> None:
+    if channel == PROVISIONING and room.settings.provisioning_url is None:
+        raise Conflict("No receiver is set: set LASTTOUCH_PROVISIONING_URL first.")
+
+
+async def settled_counts(room: Room) -> dict[str, int]:
+    """Status → how many webhooks ended so, as far as is loaded."""
+    rows = await room.rows("deliveries_count", kind=KIND, channel=PROVISIONING)
+    return {status: 0 for status in STATUSES} | {row["status"]: row["deliveries"] for row in rows}
 
 
 def delivery_document(delivery: Delivery) -> dict[str, Any]:

@@ -6,18 +6,18 @@ from functools import partial
 from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from attribution import explain
 from reports import pages
 from reports.access import Viewer, read_form
 from reports.admin.api import SERVICE_SCOPES, explained_license
-from reports.admin.deliveries import provisioning_state
+from reports.admin.deliveries import provisioning_state, resend_all, settled_counts
 from reports.admin.tokens import service_label_and_scope
 from reports.commissions import LineFilter, lines_page
 from reports.deliveries import DeliveryLog
 from reports.explanations import attribution_document, chain_document, license_payment_documents
-from reports.filters import read_query
+from reports.filters import one_of, read_query
 from reports.health import check_stores
 from reports.link_check import check_link
 from reports.paging import TOP, read_cursor
@@ -25,6 +25,7 @@ from reports.partner_app.chain_words import chain_words
 from reports.partners import partners_page
 from reports.periods import Period, read_period
 from reports.room import Room
+from tracker.delivery import FAILED, NOT_SENT
 from tracker.errors import BadRequest, Conflict, Invalid, NotFound
 from tracker.pipeline import read_pipeline
 
@@ -33,6 +34,7 @@ LINE_FILTERS = ("partner_id", "license_id", "payment_id", "date_from", "date_to"
 
 
 async def health(room: Room, viewer: Viewer, request: Request) -> Response:
+    resent = read_query(request, ("resent",))["resent"]
     stores = await check_stores(room)
     pipeline = await read_pipeline(room.redis, room.settings)
     progress = await room.row("alive") if stores["clickhouse"] else None
@@ -48,7 +50,17 @@ async def health(room: Room, viewer: Viewer, request: Request) -> Response:
         waiting=await DeliveryLog(room.redis).waiting(),
         has_receiver=await provisioning_state(room),
         sends_mail=room.settings.mail_server is not None,
+        settled=await settled_counts(room) if stores["clickhouse"] else {NOT_SENT: 0, FAILED: 0},
+        resent=int(resent) if resent.isascii() and resent.isdigit() and len(resent) < 9 else None,
     )
+
+
+async def resend_deliveries(room: Room, viewer: Viewer, request: Request) -> Response:
+    """`POST /admin/deliveries`: sends what was not sent, or given up, again."""
+    form = await read_form(room, viewer, request)
+    status = one_of("status", str(form.get("status", "")), (NOT_SENT, FAILED))
+    resent, _ = await resend_all(room, status)
+    return RedirectResponse(f"/admin/?resent={resent}#deliveries", 303)
 
 
 async def partners(room: Room, viewer: Viewer, request: Request) -> Response:

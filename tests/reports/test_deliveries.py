@@ -8,6 +8,7 @@ import email
 import email.policy
 import http.server
 import json
+import re
 import socketserver
 import threading
 import time
@@ -25,6 +26,7 @@ from test_solution_partner import PLAN, Partner, load_journal, new_email
 
 from attribution.client_records import ClientRecords
 from attribution.client_stores import ClientStores
+from attribution.rebuild import rebuild_redis
 from reports import deliveries, provisioning
 from reports.deliveries import PAUSES, DeliveryLog, Worker, after_try, making_deliveries
 from reports.invitation import Invitations
@@ -33,6 +35,7 @@ from reports.provisioning import Webhook
 from tracker.delivery import FAILED, MAIL, PROVISIONING, WAITING, order
 from tracker.program import Program
 from tracker.sending import MailServer
+from tracker.settings import Settings
 
 KEY = b"a key of thirty-two bytes, no less"
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
@@ -251,8 +254,9 @@ def test_a_receiver_that_hangs_holds_up_only_its_own_lane(
 
 
 def test_a_receiver_that_is_gone_is_left_alone_until_someone_sends_again(
-    app: App, receiver: Receiver, sending: Sending
+    app: App, receiver: Receiver, sending: Sending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    set_receiver(monkeypatch, receiver.url)
     receiver.answers = [410]
     first = Partner(app).organization(new_email())
     sending.until(lambda: receiver.seen)
@@ -274,16 +278,98 @@ def test_a_receiver_that_is_gone_is_left_alone_until_someone_sends_again(
     assert app.send("POST", "/v2/admin/deliveries/msg_none/resend", app.tokens["admin"]).status == 404
 
 
-def test_without_a_receiver_deliveries_wait_and_the_page_says_so(
-    app: App, receiver: Receiver, sending: Sending
+def test_without_a_receiver_nothing_piles_up_and_all_of_it_can_be_sent_later(
+    app: App, receiver: Receiver, sending: Sending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Partner(app).organization(new_email())
-    assert [one["status"] for one in log_of(app)] == ["waiting"]
-    assert 'lasttouch_deliveries_waiting{channel="provisioning"} 1' in app.get("/metrics").text
-    page = app.get("/admin/", cookie=app.sign_in(app.tokens["admin"])).text
-    assert "No webhook is set" in page
-    sending.until(lambda: receiver.seen)
+    forget_deliveries(app)
+    monkeypatch.setattr(deliveries, "DONE_KEPT", 3)  # Redis forgets the older ones, ClickHouse does not
+    partner = Partner(app)
+    path = partner.new_license()
+    for seats in range(2, 6):
+        partner.ask("POST" if seats == 2 else "PUT", f"{path}/subscription", {**PLAN, "seats": seats})
+    assert 'lasttouch_deliveries_waiting{channel="provisioning"} 6' in app.get("/metrics").text
+    sending.url = None
+    sending.until(lambda: not log_of(app, status="waiting", channel="provisioning"))
     assert 'lasttouch_deliveries_waiting{channel="provisioning"} 0' in app.get("/metrics").text
+    kept = log_of(app, status="not_sent")
+    assert {one["last_attempts"][0]["outcome"] for one in kept} == {"not sent: no receiver is set"} and len(kept) <= 3
+    load_journal(app)
+    session = app.sign_in(app.tokens["admin"])
+    page = app.get("/admin/", cookie=session).text
+    assert "No webhook is set" in page and "6 webhooks were not sent" in page and "Send again" not in page
+    resend = "/v2/admin/deliveries/resend"
+    assert app.send("POST", resend, app.tokens["admin"], body={"status": "not_sent"}).status == 409
+    assert app.send("POST", resend, app.tokens["admin"], body={"status": "waiting"}).status == 422
+    assert app.send("POST", resend, app.tokens["P"], body={"status": "not_sent"}).status == 404
+    set_receiver(monkeypatch, receiver.url)
+    # What is ordered from now on comes after what is sent again, whichever is taken first.
+    partner.ask("DELETE", f"{path}/subscription")
+    page = app.get("/admin/", cookie=session).text
+    csrf = re.search(r'action="/admin/deliveries">\s*<input type="hidden" name="csrf" value="([^"]+)"', page)
+    assert csrf is not None
+    form = {"csrf": csrf[1], "status": "not_sent"}
+    answer = app.send("POST", "/admin/deliveries", cookie=session, form=form)
+    assert answer.status == 303, answer.text
+    assert "6 of them wait again" in app.get(answer.headers["Location"].partition("#")[0], cookie=session).text
+    sending.url = ""
+    sending.until(lambda: len(receiver.seen) == 7)
+    assert receiver.types() == ["organization.created", "license.created", "subscription.created",
+                                *["subscription.changed"] * 3, "subscription.closed"]  # fmt: skip
+    assert [document["data"]["subscription"]["seats"] for _, document in receiver.seen[2:]] == [2, 3, 4, 5, 5]
+    load_journal(app)
+    again = app.send("POST", resend, app.tokens["admin"], body={"status": "not_sent"})
+    assert (again.status, again.json) == (200, {"resent": 0, "left": 0})
+    # One that Redis has forgotten can be sent again, too.
+    oldest = receiver.seen[0][0]
+    assert app.redis.hget("{dir}:deliveries", oldest) is None
+    assert app.send("POST", f"/v2/admin/deliveries/{oldest}/resend", app.tokens["admin"]).status == 202
+    sending.until(lambda: len(receiver.seen) == 8)
+    assert receiver.seen[-1][0] == oldest
+
+
+def set_receiver(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """As if the app had been started with a webhook's URL."""
+    monkeypatch.setattr(Settings, "provisioning_url", url)
+
+
+def forget_deliveries(app: App) -> None:
+    """What earlier tests ordered is not in ClickHouse either."""
+    load_journal(app)
+    app.warehouse.run("alter table directory_entries delete where kind = 'delivery' settings mutations_sync = 1")
+
+
+def test_what_waits_outlives_redis(app: App, receiver: Receiver, sending: Sending) -> None:
+    """Each is made at least once, in order, under the id that it always had."""
+    forget_deliveries(app)
+    partner = Partner(app)
+    path = partner.new_license()
+    receiver.answers = [200, 500]
+    sending.until(lambda: len(receiver.seen) >= 2)
+    partner.ask("POST", f"{path}/subscription", PLAN)
+    partner.ask("PUT", f"{path}/subscription", {**PLAN, "seats": 9})
+    load_journal(app)
+    before = {one["delivery_id"]: (one["type"], one["status"]) for one in log_of(app)}
+    waiting = [name for name, (_, status) in sorted(before.items()) if status == "waiting"]
+    assert len(before) == 5 and len(waiting) >= 2, "two licenses' webhooks and the invitation"
+    for key in app.redis.scan_iter("{dir}:deliver*"):
+        app.redis.delete(key)
+    assert log_of(app) == []
+    for _ in range(2):
+        rebuild_redis(app.redis, app.warehouse, Program(), world.NOW)
+    assert {one["delivery_id"]: (one["type"], one["status"]) for one in log_of(app)} == before
+    # What was ordered before Redis was lost goes before what is ordered afterwards.
+    partner.ask("DELETE", f"{path}/subscription")
+    webhooks = [name for name in waiting if before[name][0] != "invitation"]
+    assert f'lasttouch_deliveries_waiting{{channel="provisioning"}} {len(webhooks) + 1}' in app.get("/metrics").text
+    receiver.answers, receiver.seen = [], []
+    sending.until(lambda: len(receiver.seen) > len(webhooks))
+    told = [webhook_id for webhook_id, _ in receiver.seen]
+    assert told[:-1] == webhooks and receiver.types()[-2:] == ["subscription.changed", "subscription.closed"]
+    load_journal(app)
+    for key in app.redis.scan_iter("{dir}:deliver*"):
+        app.redis.delete(key)
+    rebuild_redis(app.redis, app.warehouse, Program(), world.NOW)
+    assert {one["status"] for one in log_of(app)} == {"delivered"}, "what was taken is not made again"
 
 
 def test_what_a_dead_process_had_taken_is_made_again(app: App, receiver: Receiver, sending: Sending) -> None:
