@@ -1,7 +1,7 @@
 """Checks values against the contract's schemas (JSON Schema 2020-12), in words that say how to mend them.
 
 Stricter than JSON Schema where that is loose: 14.0 is no integer, `$` ends a text and not a line, a digit of a pattern
-is 0 to 9, and the formats email, uri and uuid are checked.
+is 0 to 9, blanks around a text do not make it longer, and the formats email, uri and uuid are checked.
 """
 
 from __future__ import annotations
@@ -60,9 +60,14 @@ def _matches(validator: Validator, pattern: str, value: Any, schema: Any) -> Ite
         yield ValidationError(f"must match {pattern}")
 
 
+def _has_enough(validator: Validator, least: int, value: Any, schema: Any) -> Iterator[ValidationError]:
+    if isinstance(value, str) and len(value.strip()) < least:
+        yield ValidationError("too short")
+
+
 _types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
 _Validator: Any = extend(  # type: ignore[no-untyped-call]
-    Draft202012Validator, {"pattern": _matches}, type_checker=_types
+    Draft202012Validator, {"pattern": _matches, "minLength": _has_enough}, type_checker=_types
 )
 
 _FORMATS = {

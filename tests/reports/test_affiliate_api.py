@@ -129,6 +129,13 @@ def test_the_query_names_the_product_before_the_body_does(app: App) -> None:
     app.partner_api("POST", CAMPAIGNS, "Q", status=400, body={"name": "No product"})
 
 
+def test_a_page_beyond_the_last_is_empty(app: App) -> None:
+    for page in (1_000, 10**17):
+        found = app.partner_api("GET", f"{CAMPAIGNS}/search", page=page, state="active")
+        assert found["results"] == [] and found["total"] >= 2
+    app.partner_api("GET", f"{CAMPAIGNS}/search", page="9" * 30, state="active", status=400)
+
+
 def test_search_pages_filters_and_sorts(app: App) -> None:
     for number in range(20):
         start(app, f"Number {number:02}", "S")

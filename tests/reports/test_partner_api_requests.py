@@ -76,7 +76,10 @@ def test_every_bad_field_is_named() -> None:
         ({"name": "Spr\ud800ing"}, "name"),
         ({"name": "Spri\u0000ng"}, "name"),
         ({"name": None}, "name"),
+        ({"name": "        "}, "name"),
+        ({"name": " Sale "}, "name"),
         ([], "body"),
+        (b'{"coupon_id": ' + b"9" * 5000 + b"}", "body"),
         (b"{", "body"),
         (b'{"name": NaN}', "body"),
         (b"\xff", "body"),
@@ -86,6 +89,15 @@ def test_every_bad_field_is_named() -> None:
 )
 def test_bodies_are_read_strictly(body: Any, field: str) -> None:
     assert list(refused("create_campaign", body)) == [field]
+
+
+@pytest.mark.parametrize("seats", [0, -1, 1_000_001, 2**32, 10**30, 1.5, "3", None, True])
+def test_seats_are_a_number_that_every_store_holds(seats: Any) -> None:
+    """Else the fact of the change would not be taken by the loader."""
+    terms = {"plan": "team", "billing_cycle": "monthly", "seats": seats}
+    path = {"product": "livechat", "license_id": "1"}
+    for operation_id in ("create_subscription", "update_subscription"):
+        assert list(refused(operation_id, terms, path=path)) == ["seats"]
 
 
 def test_a_form_is_read_as_the_schema_says() -> None:
