@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from tracker.events import tsv_fields
@@ -30,6 +32,10 @@ class Link(NamedTuple):
     product: str
     campaign: str
     landing_url: str
+
+
+# The short way to make one, for where many links are followed each is read anew.
+_link: Callable[[Sequence[str]], Link] = partial(tuple.__new__, Link)
 
 
 def link_line(code: str, value: bytes) -> bytes | None:
@@ -52,7 +58,7 @@ def link_of(line: bytes) -> Link:
     fields = text.split("\t")
     if "\\" in text:
         fields = [_ESCAPED.sub(lambda found: _UNESCAPED[found[1]], field) for field in fields]
-    return Link(*fields)
+    return _link(fields)
 
 
 def partner_line(partner_id: str, value: bytes) -> bytes | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from tracker.click_intake import ClickIntake
@@ -22,7 +22,9 @@ from tracker.events import Verdict, tsv_fields, tsv_text
 from tracker.heads import Heads, is_plain_value
 from tracker.ids import IdMaker
 from tracker.landing import (
+    REMEMBERED_LANDINGS,
     Landing,
+    Opening,
     campaign_pair,
     is_clean_query,
     is_passed_query,
@@ -61,16 +63,25 @@ _DEEP_QUERY = re.compile(rb"to=[!$%'-~]+")
 _OPT_OUT = OPT_OUT_COOKIE.encode()
 
 
+class Place(NamedTuple):
+    """Where links of one product and landing page lead, the same for all of them."""
+
+    product: Product
+    column: str
+    """The product's, of the row."""
+    landing: Landing
+    opening: Opening
+
+
 class Prepared(NamedTuple):
     """Where a path leads (a direct link is a link without a campaign), and what does not change from click to click:
     the location up to where a visitor's own query belongs, from there to the stamp, and after it; the columns of the
     row that name the link; and the end of its touch line."""
 
     link: Link
-    product: Product
+    place: Place
     is_active: bool
     """Whether the partner has joined and was never suspended: then nothing of the moment matters."""
-    landing: Landing
     before_query: str
     before_stamp: str
     after_stamp: str
@@ -92,8 +103,9 @@ class Browser(NamedTuple):
 Answer = tuple[bytes, ClickLine, str]
 """The headers of a 302, what must be durable before it goes out, and what X-Lasttouch says."""
 
-# A named tuple made the short way, for every click makes one.
+# Named tuples made the short way, for every click makes them.
 _click_line: Callable[[tuple[int, str, str, str, bool]], ClickLine] = partial(tuple.__new__, ClickLine)
+_prepared: Callable[[tuple[Link, Place, bool, str, str, str, str, str]], Prepared] = partial(tuple.__new__, Prepared)
 
 
 class FastLane:
@@ -104,6 +116,7 @@ class FastLane:
         self.journal = intake.journal
         self.metrics = intake.metrics
         self._make_ids = IdMaker(intake.random_bytes)
+        self._place = lru_cache(REMEMBERED_LANDINGS)(partial(place_of, intake.program))
         self._paths: Remembered[Prepared] = Remembered(REMEMBERED_PATHS)
         intake.links.watch(self._paths.forget)
         self._browsers: Remembered[Browser] = Remembered(REMEMBERED_BROWSERS)
@@ -129,7 +142,7 @@ class FastLane:
         url, cookie, referrer, browser = request
         path, _, query = url.partition(b"?")
         # A path that was parsed before, or is a short code, which needs no parsing.
-        prepared = self._paths.get(path) or (self._prepare(path) if _SHORT_LINK.fullmatch(path) else None)
+        prepared = self._paths.get(path) or self._prepared_short_link(path)
         if prepared is None:
             return None
         passed = ""
@@ -192,7 +205,7 @@ class FastLane:
         result = browser.result
         if not prepared.is_active:
             standing = self._in.links.standing(prepared.link.partner_id)
-            target = Target(prepared.link.partner_id, standing, prepared.product)
+            target = Target(prepared.link.partner_id, standing, prepared.place.product)
             result = result_of(target, browser.verdict, now_ms)
             if result == "unknown-partner":
                 return None
@@ -231,52 +244,50 @@ class FastLane:
             return prepared, "", query
         deep = self._paths.get(url)
         if deep is None:
-            to = split_query(query.decode())[1]
-            deep = prepare(prepared.link, prepared.is_active, self._in.program, to)
-            self._paths.offer(url, deep, names_of(prepared.link, path))
+            link = prepared.link
+            place = place_of(self._in.program, link.product, link.landing_url, split_query(query.decode())[1])
+            deep = prepare(link, prepared.is_active, place)
+            self._paths.offer(url, deep, (link.partner_id, path.strip(b"/").decode()))
         return deep, "", b""
 
     def _passed_on(self, prepared: Prepared, query: bytes, stamp: str) -> tuple[str, str]:
         """The location with a request's own query, and the landing query as the row keeps it."""
-        link, landing = prepared.link, prepared.landing
+        link, landing = prepared.link, prepared.place.landing
         passed, to = split_query(read_query(query))
         if to is not None:
-            landing = landing_of(prepared.product, link.landing_url, to, self._in.program)
+            landing = landing_of(prepared.place.product, link.landing_url, to, self._in.program)
         location = located(landing, passed, link.campaign, [f"a={link.partner_id}", f"lt={stamp}"])
         return location, tsv_text("&".join(passed)[:MAX_KEPT_QUERY])
 
     def _prepared(self, path: bytes) -> Prepared | None:
         """A path's target and prepared parts; None when memory does not know its link or its partner."""
-        prepared = self._paths.get(path)
-        if (
-            prepared is None
-            and len(path) <= REMEMBERED_BYTES
-            and path.isascii()
-            and b"%" not in path
-            and b"#" not in path
-        ):
-            prepared = self._prepare(path)
-        return prepared
+        prepared = self._paths.get(path) or self._prepared_short_link(path)
+        if prepared is not None or len(path) > REMEMBERED_BYTES or not path.isascii() or b"%" in path or b"#" in path:
+            return prepared
+        asked = read_path(path.decode(), self._in.program)
+        if asked.code is not None:
+            return self._prepare(path, asked.code, self._in.links.find_link(asked.code))
+        if asked.partner_id is None:
+            return None
+        # A direct link, as if it were a short one.
+        return self._prepare(path, asked.partner_id, Link(asked.partner_id, asked.product.key, "", ""))
 
-    def _prepare(self, path: bytes) -> Prepared | None:
-        link = self._link(path)
+    def _prepared_short_link(self, path: bytes) -> Prepared | None:
+        if _SHORT_LINK.fullmatch(path) is None:
+            return None
+        code = path[1:].decode()
+        return self._prepare(path, code, self._in.links.find_link(code))
+
+    def _prepare(self, path: bytes, name: str, link: Link | None) -> Prepared | None:
+        """What is prepared of the link that a path leads to, kept until the directory's entry with the name changes."""
         if link is None:
             return None
         is_active = self._in.links.is_active(link.partner_id, self._now_ms())
         if not is_active and self._in.links.standing(link.partner_id) is None:
             return None
-        prepared = prepare(link, is_active, self._in.program)
-        self._paths.offer(path, prepared, names_of(link, path))
+        prepared = prepare(link, is_active, self._place(link.product, link.landing_url))
+        self._paths.offer(path, prepared, (link.partner_id, name))
         return prepared
-
-    def _link(self, path: bytes) -> Link | None:
-        """What a path leads to, a direct link as if it were a short one; None for what memory does not know."""
-        if _SHORT_LINK.fullmatch(path):
-            return self._in.links.find_link(path[1:].decode())
-        asked = read_path(path.decode(), self._in.program)
-        if asked.code is not None:
-            return self._in.links.find_link(asked.code)
-        return Link(asked.partner_id, asked.product.key, "", "") if asked.partner_id is not None else None
 
     def _browser(self, raw: bytes) -> Browser:
         """A user agent's verdict and columns. A new string is read at once: one reading serves both ways."""
@@ -297,29 +308,22 @@ class FastLane:
         return kept
 
 
-def names_of(link: Link, path: bytes) -> tuple[str, str]:
-    """The directory entries that what is prepared of a path comes from."""
-    return link.partner_id, path.strip(b"/").decode()
+def place_of(program: Program, product_key: str, landing_url: str, to: str | None = None) -> Place:
+    """Where a link leads. `to` is where the visitor's own query leads, decoded."""
+    product = program.products.get(product_key) or program.products[program.default_product]
+    landing = landing_of(product, landing_url, to, program)
+    return Place(product, tsv_text(product.key), landing, opening(landing))
 
 
-def prepare(link: Link, is_active: bool, program: Program, to: str | None = None) -> Prepared:
-    """The parts of a link's answers that stay the same. `to` is where the visitor's own query leads, decoded."""
-    product = program.products.get(link.product) or program.products[program.default_product]
-    landing = landing_of(product, link.landing_url, to, program)
-    shared = opening(landing)
-    campaign = f"{campaign_pair(link.campaign)}&" if link.campaign and shared.takes_campaign else ""
-    names = (link.partner_id, product.key, link.campaign)
-    return Prepared(
-        link,
-        product,
-        is_active,
-        landing,
-        shared.before,
-        f"{shared.added}{campaign}a={link.partner_id}&lt=",
-        shared.after,
-        tsv_fields(names),
-        " ".join(names).replace("\n", " "),
-    )
+def prepare(link: Link, is_active: bool, place: Place) -> Prepared:
+    """The parts of a link's answers that stay the same."""
+    before, added, after, takes_campaign = place.opening
+    partner_id, _, campaign, _ = link
+    pair = f"{campaign_pair(campaign)}&" if campaign and takes_campaign else ""
+    stamped = f"{added}{pair}a={partner_id}&lt="
+    columns = f"{partner_id}\t{place.column}\t{tsv_text(campaign)}"
+    touched = f"{partner_id} {place.product.key} {campaign}".replace("\n", " ")
+    return _prepared((link, place, is_active, before, stamped, after, columns, touched))
 
 
 def read_browser(text: str) -> Browser:
