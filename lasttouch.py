@@ -168,7 +168,7 @@ def _bench_report(options: Options) -> dict[str, Any]:
 def _bench_day(options: Options) -> dict[str, Any]:
     from loadtests.bench_day import bench_day
 
-    return bench_day(options.rounds or 8640)
+    return bench_day(options.rounds or 8640, options.seconds)
 
 
 BENCHES: dict[str, Callable[[Options], dict[str, Any]]] = {
@@ -284,7 +284,12 @@ ROUNDS = Flag(
     {"metavar": "N", "type": int, "help": "rounds (default: redirect 5, load 3, kill 200; day: loads, 8640)"},
 )
 SECONDS = Flag(
-    "--seconds", {"metavar": "S", "type": float, "help": "of load (default: redirect 4, load 20, kill 3 a round)"}
+    "--seconds",
+    {
+        "metavar": "S",
+        "type": float,
+        "help": "of load (default: redirect 4, load 20, kill 3 a round); day: at most (default: as long as it takes)",
+    },
 )
 LINKS = Flag(
     "--links",

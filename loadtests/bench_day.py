@@ -1,13 +1,16 @@
 """`lasttouch bench day`: what ClickHouse's tables look like after a day of small loads.
 
 A load a second is 86,400 loads a day, and each inserts a part or more into every table that it feeds: whether merges
-keep up is what this shows. Loads follow each other without a pause, which leaves merges less time than a day would.
+keep up is what this shows. Loads follow each other without a pause, which leaves merges less time than a day would: a
+whole day takes an hour or two. Where that is too long, it ends after so many seconds, and tells what it saw by then.
 Every load has clicks, some have a sale as well: a click, a signup and a payment; they come through a journal of its
 own and the real loader, and what the sales decide through the real rounds, as attribution runs them.
 """
 
 from __future__ import annotations
 
+import random
+import resource
 import sys
 import tempfile
 import time
@@ -22,18 +25,19 @@ from redis import Redis
 from attribution.ledger import News, run_round
 from attribution.loader import Loader
 from attribution.warehouse import Warehouse
-from loadtests.journaled_clicks import journal_clicks
+from loadtests.journaled_clicks import journal_clicks, kinds_of_clicks
 from tracker import redis_keys, redis_server
 from tracker.events import Clicked, Fact, Paid, PartnerJoined, SignedUp, click_row, fact_row
 from tracker.ids import IdMaker
 from tracker.program import Program
 from tracker.settings import Settings
 
-CLICKS_PER_LOAD = 500
+CLICKS_PER_LOAD = 50
 BATCH = 20  # clicks that a worker journals at once
-LOADS_PER_SALE = 5
-LOOKS = 4  # at the tables, in even steps, the last at the end
+LOADS_PER_SALE = 20
+LOOKS = 12  # at the tables, in even steps, the last at the end
 PARTNER = "W-0000001"
+SEED = 86_400
 JOINED_AT = 1_600_000_000_000
 PROGRAM = Program()
 PARTS = """
@@ -57,17 +61,21 @@ select event, value
 from system.events
 where event in ('Merge', 'DelayedInserts', 'RejectedInserts')
 """
+MERGING = """
+select count() as merges
+from system.merges
+"""
 
 
-def bench_day(loads: int) -> dict[str, Any]:
-    """What is printed as JSON, after so many loads."""
+def bench_day(loads: int, at_most_s: float | None = None) -> dict[str, Any]:
+    """What is printed as JSON, after so many loads, or as many as were made in `at_most_s`."""
     with tempfile.TemporaryDirectory(prefix="lasttouch-bench-") as name:
         settings = Settings(data=Path(name))
         warehouse = Warehouse.open(settings.effective_clickhouse_url)
         warehouse.migrate()
         try:
             with redis_server.running(settings) as redis_url, Redis.from_url(redis_url) as redis:
-                return Day(redis, warehouse).run(loads)
+                return Day(redis, warehouse).run(loads, at_most_s)
         finally:
             warehouse.close()
 
@@ -80,33 +88,41 @@ class Day:
         self._warehouse = warehouse
         self._loader = Loader(redis, warehouse, PROGRAM, _now_ms)
         self._ids = IdMaker()
+        self._chance = random.Random(SEED)
+        self._kinds = kinds_of_clicks(self._chance)
         self._news: News | None = None
         self._loads_s: list[float] = []
         self._rounds_s: list[float] = []
 
-    def run(self, loads: int) -> dict[str, Any]:
+    def run(self, loads: int, at_most_s: float | None) -> dict[str, Any]:
         """Load after load; the tables are looked at a few times on the way."""
         self._journal(_joined())
         looks = []
-        began_s = time.perf_counter()
-        for number in range(1, loads + 1):
-            self._arrive(number)
+        began_s, began_cpu_s = time.perf_counter(), time.process_time()
+        made = 0
+        while made < loads and (at_most_s is None or time.perf_counter() - began_s < at_most_s):
+            made += 1
+            self._arrive(made)
             self._load()
-            if number % max(1, loads // LOOKS) == 0:
-                looks.append({"loads": number, **self._look()})
-                print(f"{number} of {loads} loads: {looks[-1]}", file=sys.stderr, flush=True)
+            if made % max(1, loads // LOOKS) == 0:
+                looks.append({"loads": made, **self._look()})
+                print(f"{made} of {loads} loads: {looks[-1]}", file=sys.stderr, flush=True)
+        took_s = time.perf_counter() - began_s
         return {
-            "loads": loads,
+            "loads": made,
+            "of_loads": loads,
             "clicks_per_load": CLICKS_PER_LOAD,
-            "loads_per_second": round(loads / (time.perf_counter() - began_s), 1),
+            "loads_per_second": round(made / took_s, 1),
+            "processor_ms_per_load": round(1000 * (time.process_time() - began_cpu_s) / made, 1),
             "load": _waits(self._loads_s),
             "round": _waits(self._rounds_s),
             "looks": looks,
+            "last_look": self._look(),
             "tables": self._tables(),
         }
 
     def _arrive(self, number: int) -> None:
-        journal_clicks(self._redis, CLICKS_PER_LOAD, BATCH, number)
+        journal_clicks(self._redis, CLICKS_PER_LOAD, BATCH, self._kinds, self._chance)
         if number % LOADS_PER_SALE == 0:
             self._journal(*self._sale(number))
 
@@ -174,9 +190,11 @@ class Day:
             "parts": sum(row["parts"] for row in rows),
             "most_parts_of_a_partition": max(row["most"] for row in rows),
             "merges": did.get("Merge", 0),
+            "merges_under_way": self._warehouse.rows(MERGING)[0]["merges"],
             "delayed_inserts": did.get("DelayedInserts", 0),
             "rejected_inserts": did.get("RejectedInserts", 0),
             "megabytes_per_million_clicks": round(clicks["bytes"] / clicks["rows"], 1),
+            "memory_mb": _memory_mb(),
         }
 
     def _tables(self) -> dict[str, dict[str, int]]:
@@ -201,6 +219,12 @@ def _waits(seconds: Sequence[float]) -> dict[str, float]:
     shares = {"p50_ms": 0.5, "p99_ms": 0.99}
     shown = {name: round(ordered[int(len(ordered) * share)], 1) for name, share in shares.items()}
     return {"times": len(ordered), **shown, "longest_ms": round(ordered[-1], 1)}
+
+
+def _memory_mb() -> int:
+    """What this process has now: ClickHouse with it (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 1_000_000
 
 
 def _now_ms() -> int:

@@ -9,6 +9,7 @@ that a noisy machine is noisy for both. In the end how long a click takes until 
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from redis import Redis
 from loadtests.bench_redirect import bench_redirect
 from loadtests.drain import Drained
 from loadtests.freshness import Freshness
-from loadtests.journaled_clicks import journal_clicks
+from loadtests.journaled_clicks import journal_clicks, kinds_of_clicks
 from loadtests.own_server import ROOT, ServerBroke, serving
 from tracker import redis_server
 from tracker.settings import Settings
@@ -71,7 +72,8 @@ def _drain_both(clicks: int, batch: int, seed: int) -> tuple[Drained, Drained]:
         lines = folder / "clicks.tsv"
         with redis_server.running(Settings(data=folder)) as redis_url:
             with Redis.from_url(redis_url) as redis, lines.open("wb") as copy:
-                journal_clicks(redis, clicks, batch, seed, copy)
+                chance = random.Random(seed)
+                journal_clicks(redis, clicks, batch, kinds_of_clicks(chance), chance, copy)
             loaded = _drained("loader", redis_url, folder / "loaded")
         return loaded, _drained("insert", str(lines), folder / "inserted")
 

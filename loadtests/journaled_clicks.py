@@ -27,13 +27,19 @@ BATCHES_PER_CALL = 100
 _ID, _VISITOR, _AT = "00000000-0000-7000-8000-000000000001", "00000000-0000-4000-8000-000000000002", 10**12
 
 
-def journal_clicks(redis: Redis, count: int, batch: int, seed: int, copy: BinaryIO | None = None) -> None:
+def kinds_of_clicks(chance: random.Random) -> list[str]:
+    """What clicks of one run have beside ids and time: rows from there on. Few partners have most of them."""
+    return [_kind(chance) for _ in range(KINDS)]
+
+
+def journal_clicks(
+    redis: Redis, count: int, batch: int, kinds: list[str], chance: random.Random, copy: BinaryIO | None = None
+) -> None:
     """Append `count` clicks to the journal, `batch` an entry, counted as accepted; write their lines to `copy` as well.
 
-    They are an even stream of visits that ends now, each visitor a new one. Few partners have most of them.
+    They are an even stream of visits that ends now, each visitor a new one and each click one of `kinds`.
     """
-    chance = random.Random(seed)
-    batches = _batches(count, batch, [_kind(chance) for _ in range(KINDS)], chance)
+    batches = _batches(count, batch, kinds, chance)
     while True:
         with redis.pipeline(transaction=False) as pipe:
             for _, (shard, lines, clicks) in zip(range(BATCHES_PER_CALL), batches, strict=False):
