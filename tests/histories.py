@@ -159,9 +159,12 @@ def histories(draw: st.DrawFn, number: int = 0, *, through_api: bool) -> History
         *drawing.license_changes(),
         *drawing.transfers(),
     ]
+    late = drawing.late_clicks(facts)
     repeats = draw(st.lists(st.sampled_from(facts), max_size=4)) if facts else []
-    arrival = draw(st.permutations(facts + repeats)) if draw(st.booleans()) else facts + repeats
+    arrival = [*(draw(st.permutations(facts + repeats)) if draw(st.booleans()) else facts + repeats), *late]
     cuts = sorted(draw(st.lists(st.integers(0, len(arrival)), max_size=MAX_BATCHES - 1, unique=True)))
+    if late:  # what they change was decided before
+        cuts = sorted({*cuts[: MAX_BATCHES - 2], len(arrival) - len(late)})
     edges = [0, *cuts, len(arrival)]
     batches = tuple(tuple(arrival[a:b]) for a, b in pairwise(edges) if b > a)
     return History(batches, drawing.emails)
@@ -263,6 +266,26 @@ class _Drawing:
             )
         return facts
 
+    def late_clicks(self, facts: Sequence[AnyFact]) -> list[AnyFact]:
+        """Clicks right before signups and joins, which come after all else (R16)."""
+        late: list[AnyFact] = []
+        for fact in facts:
+            if not isinstance(fact, SignedUp | PartnerJoined) or fact.visitor_id is None or self.draw(st.booleans()):
+                continue
+            brought_at = fact.signed_up_at if isinstance(fact, SignedUp) else fact.joined_at
+            late.append(
+                Clicked(
+                    click_id=self.ns.uuid(self.draw(st.integers(0, 9)), 0x10 + len(late)),
+                    clicked_at=brought_at - self.draw(st.sampled_from((0, 0, 1, DAY))),
+                    visitor_id=fact.visitor_id,
+                    partner_id=self.partner(),
+                    product="livechat",
+                    source="import",
+                    user_agent=BROWSER,
+                )
+            )
+        return late if self.draw(st.booleans()) else []
+
     def licenses(self) -> list[AnyFact]:
         """Each license signed up, created by a partner, or never to be known."""
         facts: list[AnyFact] = []
@@ -283,6 +306,7 @@ class _Drawing:
             partner_hint=self.hint(),
             client_email_hash=self.client_email(),
             data_center="us-south1",
+            trial_days=self.draw(st.sampled_from((None, None, None, 0, 30))),
             digest="",
         )
 
@@ -301,7 +325,7 @@ class _Drawing:
     def partner_changes(self) -> list[AnyFact]:
         """Suspensions, reinstatements and rates, also of partners who never join."""
         facts: list[AnyFact] = []
-        kinds = ["suspended", "reinstated", "rate_changed", "rate_changed"]
+        kinds = ["suspended", "suspended", "reinstated", "rate_changed", "rate_changed"]
         for index in range(self.draw(st.integers(2, 6))):
             kind = self.draw(st.sampled_from(kinds))
             at = self.moment()
@@ -329,24 +353,30 @@ class _Drawing:
         """Payments and what came back of them; the last payment id is refunded but never paid."""
         facts: list[AnyFact] = []
         count = self.draw(st.integers(2, 5))
+        paid_cents: list[int] = []
         for index in range(count):
+            paid_cents.append(self.draw(amounts))
             facts.append(
                 Paid(
                     payment_id=self.ns.id(f"p{index}"),
                     license_id=self.draw(st.sampled_from(self.license_ids)),
                     paid_at=self.moment(),
-                    amount_cents=self.draw(amounts),
+                    amount_cents=paid_cents[-1],
                     currency="USD",
+                    discount_cents=self.draw(st.sampled_from((None, None, None, 0, 123))),
+                    billing_cycle=self.draw(st.sampled_from(("", "", "monthly", "annual"))),
                     digest="",
                 )
             )
         for index in range(self.draw(st.integers(1, 6))):
+            payment = self.draw(st.integers(0, count))
+            all_of_it = paid_cents[payment : payment + 1] * 2
             facts.append(
                 Refunded(
                     refund_id=self.ns.id(f"r{index}"),
-                    payment_id=self.ns.id(f"p{self.draw(st.integers(0, count))}"),
+                    payment_id=self.ns.id(f"p{payment}"),
                     refunded_at=self.moment(),
-                    amount_cents=self.draw(amounts),
+                    amount_cents=self.draw(st.sampled_from([*all_of_it, None])) or self.draw(amounts),
                     kind=self.draw(st.sampled_from(["refund", "chargeback", "chargeback", "chargeback_won"])),
                     digest="",
                 )
@@ -415,6 +445,7 @@ def import_line(fact: AnyFact, emails: dict[str, str]) -> dict[str, Any]:
                 "partner_id": fact.partner_hint,
                 "client_email": emails[fact.client_email_hash],
                 "data_center": fact.data_center,
+                "trial_days": fact.trial_days,
             }
         case SolutionLicenseCreated():
             line = {
@@ -439,6 +470,8 @@ def import_line(fact: AnyFact, emails: dict[str, str]) -> dict[str, Any]:
                 "paid_at": rfc3339(fact.paid_at),
                 "amount_cents": fact.amount_cents,
                 "currency": fact.currency,
+                "discount_cents": fact.discount_cents,
+                "billing_cycle": fact.billing_cycle,
             }
         case Refunded():
             line = {

@@ -97,7 +97,7 @@ class Outcome:
 
 def outcome(facts: Iterable[AnyFact], program: Program, first_touch: bool = False) -> Outcome:
     """What the rules give on `facts`, in any order, with repeats. With `first_touch` R2 takes the oldest click."""
-    return _Reference(facts, program, first_touch).outcome()
+    return Reference(facts, program, first_touch).outcome()
 
 
 def once(facts: Iterable[AnyFact]) -> list[AnyFact]:
@@ -117,7 +117,7 @@ def half_even(value: Fraction) -> int:
     return below
 
 
-class _Reference:
+class Reference:
     def __init__(self, facts: Iterable[AnyFact], program: Program, first_touch: bool = False) -> None:
         self.program = program
         self.pick = min if first_touch else max

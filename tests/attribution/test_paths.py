@@ -18,9 +18,9 @@ from attribution.multi_touch import OTHERS, Path, last_touch, merged
 from attribution.paths import By, Conversion, Paths, PathsWanted, read_paths
 from attribution.warehouse import Warehouse
 from tests.attribution.fact_writer import DAY, START, FactWriter, at, clicked, joined, paid, refunded, signed_up
+from tests.delivery import empty
 from tests.histories import History, merged_histories
 from tests.reference import AnyFact, once, outcome
-from tests.test_histories import empty
 from tracker.events import Clicked, Paid, SignedUp
 from tracker.program import Program
 

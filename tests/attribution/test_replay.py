@@ -23,9 +23,9 @@ from tests.attribution.fact_writer import (
     refunded,
     signed_up,
 )
+from tests.delivery import empty
 from tests.histories import History, merged_histories
 from tests.reference import fact_id
-from tests.test_histories import empty
 from tracker.program import Program
 
 PROGRAM = Program()

@@ -13,9 +13,9 @@ from attribution.recomputation import SCRATCH_TABLES
 from attribution.warehouse import Warehouse
 from attribution.whatif import Rules, Sums, WhatIf, Winner, what_if
 from tests.attribution.fact_writer import DAY, START, FactWriter, clicked, joined, paid, refunded, signed_up
+from tests.delivery import TABLES, empty
 from tests.histories import History, merged_histories
 from tests.reference import Outcome, once, outcome
-from tests.test_histories import TABLES, empty
 from tracker.program import Program
 
 PROGRAM = Program()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
+import time
 from typing import Any
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.harness import Journey, Server
-from tests.histories import histories, import_line
+from tests.harness import ADMIN_TOKEN, Journey, Server, send
+from tests.histories import DAY, START, histories, import_line
+from tests.partner_figures import Account, Campaign, Figures, day_of, unlike, whole_days
 from tests.reference import AnyFact, Outcome, once, outcome, without_zeros
 from tracker.events import Clicked, Paid, SignedUp, SolutionLicenseCreated
 from tracker.program import Program
@@ -19,6 +22,8 @@ from tracker.program import Program
 PROGRAM = Program()
 STAGES = ("qualified", "card_added", "paid", "expired")
 EXAMPLES = {"quick": 15, "thorough": 200}[os.environ.get("HISTORIES_PROFILE", "quick")]
+ASKED = 0.15  # of all that has a figure, of each partner
+ALL = whole_days(day_of(START - DAY), day_of(START + 300 * DAY))
 SEED = os.environ.get("HISTORIES_SEED")
 _numbers = itertools.count(1)
 
@@ -55,6 +60,7 @@ def test_imported_histories_equal_the_rules(server: Server, data: st.DataObject)
             server.attributed()
             compare(server, seen, outcome(seen, PROGRAM))
         compare_funnels(server, seen, outcome(seen, PROGRAM))
+        compare_figures(server, seen, random.Random(repr(history)))
     except AssertionError as error:
         error.add_note(repr(history))
         raise
@@ -95,3 +101,24 @@ def compare_funnels(server: Server, facts: list[AnyFact], expected: Outcome) -> 
             **{stage: sum(stage in license_.stages for license_ in won) for stage in STAGES},
             "revenue_cents": sum(license_.revenue_cents for license_ in won),
         }, partner_id
+
+
+def compare_figures(server: Server, facts: list[AnyFact], chance: random.Random) -> None:
+    """What the app tells each partner over HTTP; tests/test_partner_figures.py has more of it."""
+    now_ms = int(time.time() * 1000)
+    figures = Figures(facts, PROGRAM, now_ms)
+    for partner_id in figures.partner_ids:
+        admin = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+        path = f"/v2/admin/partners/{partner_id}/tokens"
+        made = send(server.app_port, "POST", path, {"label": "figures"}, admin)
+        assert made.status == 201, made.body
+        bearer = {"Authorization": f"Bearer {made.json['token']}"}
+        search = "/v2/partners/affiliates/campaigns/search?page=1&state=active"
+        listed = send(server.app_port, "GET", search, None, bearer).json["results"]
+        account = Account(campaigns=[Campaign(c["id"], c["slug"], c["name"], c["product"]) for c in listed])
+        spans = (ALL, whole_days(day_of(START + 2 * DAY), day_of(START + 121 * DAY)))
+        for target, expected in figures.questions(partner_id, account, spans, chance):
+            if chance.random() < ASKED:
+                told = send(server.app_port, "GET", target, None, bearer)
+                assert told.status == 200, (target, told.body)
+                assert unlike(told.json, expected) == [], (partner_id, target)
