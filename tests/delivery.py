@@ -195,6 +195,8 @@ class Mortal:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._warehouse, name)
+        if not callable(method):
+            return method
 
         def statement(*arguments: object, **parameters: object) -> object:
             if not self._left:
