@@ -20,6 +20,7 @@ import redis
 from attribution.audit import audit
 from attribution.ledger import News, Round, run_round
 from attribution.loader import Load, Loader
+from attribution.publication import Publication
 from attribution.warehouse import Warehouse, load_queries
 from tests.histories import History
 from tests.reference import AnyFact, Outcome, once, outcome, without_zeros
@@ -252,7 +253,9 @@ class Delivery:
             return Loader(client, mortal, PROGRAM, self.clock).load_once()
         return Loader(client, warehouse, PROGRAM, self.clock).load_once()
 
-    def round(self, warehouse: Warehouse, news: News | None) -> tuple[list[str], Round | None]:
+    def round(
+        self, warehouse: Warehouse, news: News | None, publication: Publication | None = None
+    ) -> tuple[list[str], Round | None]:
         """A round that dies twice. What readers see changes when it is published, not before; the ledger at once.
 
         The first try is told the news, where they are known. Returns what is wrong, and the round if a try ended.
@@ -263,13 +266,14 @@ class Delivery:
         for statements, told in ((self.dies_before, news), (self.dies_before * 2, None)):
             round_before, before = published(warehouse), visible(warehouse)
             try:
-                done = run_round(Mortal(warehouse, statements), PROGRAM, self.clock(), told) or done  # type: ignore[arg-type]
+                mortal: Any = Mortal(warehouse, statements)
+                done = run_round(mortal, PROGRAM, self.clock(), told, publication) or done
             except Died:
                 if published(warehouse) == round_before and visible(warehouse) != before:
                     found.append(f"a round that died before statement {statements} shows what is not published")
             if published(warehouse) != round_before:
                 ledger_then = visible(warehouse)[0]
-        done = run_round(warehouse, PROGRAM, self.clock()) or done
+        done = run_round(warehouse, PROGRAM, self.clock(), publication=publication) or done
         if ledger_then is not None and visible(warehouse)[0] != ledger_then:
             found.append("a round that died after it was published showed half of its lines")
         return found, done

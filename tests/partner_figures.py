@@ -211,45 +211,57 @@ class Figures:
     def has_reached(self, license_id: str, stage: str) -> bool:
         return any(one.license_id == license_id and one.kind == stage for one in self.reference.license_changes)
 
-    def expired_at(self, license_id: str) -> int | None:
-        """When a license expired that nobody has paid for since."""
+    def handed_over_at(self, license_id: str) -> int | None:
+        """R13: when its client began to pay for a license that its partner had paid for, with a trial."""
+        license_ = self.reference.licenses[license_id]
+        if not isinstance(license_, SolutionLicenseCreated) or license_.payment_origin != "partner":
+            return None
+        moments = [one.occurred_at for one in self.reference.transfers if one.license_id == license_id]
+        return min(moments, default=None)
+
+    def trial_end(self, license_id: str) -> int:
+        license_ = self.reference.licenses[license_id]
+        if isinstance(license_, SignedUp):
+            return license_.signed_up_at + (TRIAL if license_.trial_days is None else license_.trial_days * DAY)
+        handed_over = self.handed_over_at(license_id)
+        return (license_.created_at if handed_over is None else handed_over) + TRIAL
+
+    def ended_at(self, license_id: str) -> int | None:
+        """When it was reported as expired that nobody has paid for or handed over since, or else its trial ended that
+        who pays now has not paid for."""
         ends = [
             one.occurred_at
             for one in self.reference.license_changes
             if one.license_id == license_id and one.kind == "expired"
         ]
-        paid = self.paid(license_id)
-        return max(ends) if ends and (not paid or max(ends) >= paid[-1].paid_at) else None
+        paid = [payment.paid_at for payment in self.paid(license_id)]
+        handed_over = self.handed_over_at(license_id) or 0
+        if ends and max(ends) > handed_over and max(ends) >= max(paid, default=0):
+            return max(ends)
+        if self.has_paid(license_id) or self.trial_end(license_id) > self.now_ms:
+            return None
+        return self.trial_end(license_id)
+
+    def has_paid(self, license_id: str) -> bool:
+        """Whether who pays now has paid."""
+        handed_over = self.handed_over_at(license_id) or 0
+        return any(payment.paid_at >= handed_over for payment in self.paid(license_id))
 
     def state(self, license_id: str) -> str:
-        if self.expired_at(license_id) is not None:
+        if self.ended_at(license_id) is not None:
             return "expired"
-        return "paid" if self.paid(license_id) else "trial"
+        return "paid" if self.has_paid(license_id) else "trial"
 
     def paid_until(self, license_id: str) -> int:
         last = self.paid(license_id)[-1]
         return months_later(last.paid_at, 12 if last.billing_cycle == "annual" else 1)
 
-    def affiliate_end(self, license_: SignedUp) -> int:
-        expired = self.expired_at(license_.license_id)
-        if expired is not None:
-            return expired
-        if self.paid(license_.license_id):
-            return self.paid_until(license_.license_id)
-        return license_.signed_up_at + (TRIAL if license_.trial_days is None else license_.trial_days * DAY)
-
-    def transferred_at(self, license_id: str) -> int | None:
-        moments = [one.occurred_at for one in self.reference.transfers if one.license_id == license_id]
-        return min(moments, default=None)
-
-    def solution_end(self, license_: SolutionLicenseCreated) -> int:
-        expired, transferred = self.expired_at(license_.license_id), self.transferred_at(license_.license_id)
-        if expired is not None:
-            return expired
-        if self.paid(license_.license_id):
-            return self.paid_until(license_.license_id)
-        is_handed_over = license_.payment_origin == "partner" and transferred is not None
-        return (transferred if is_handed_over and transferred is not None else license_.created_at) + TRIAL
+    def end(self, license_id: str) -> int:
+        """When it ended, or ends as far as is known."""
+        ended = self.ended_at(license_id)
+        if ended is not None:
+            return ended
+        return self.paid_until(license_id) if self.has_paid(license_id) else self.trial_end(license_id)
 
     def saved(self, license_: SolutionLicenseCreated) -> int:
         """R6: what its partner saved by paying for it."""
@@ -458,7 +470,7 @@ class Figures:
                     **self.named(self.link(one.license_id), account),
                     "product": SOLD,
                     "creation_timestamp": shown(one.signed_up_at),
-                    "end_timestamp": shown(self.affiliate_end(one)),
+                    "end_timestamp": shown(self.end(one.license_id)),
                     "active": self.state(one.license_id) != "expired",
                     "ql": self.has_reached(one.license_id, "qualified"),
                     "cc_added": self.has_reached(one.license_id, "card_added"),
@@ -533,7 +545,7 @@ class Figures:
         return {
             "license": one.license_id,
             "creation_timestamp": shown(one.created_at),
-            "end_timestamp": shown(self.solution_end(one)),
+            "end_timestamp": shown(self.end(one.license_id)),
             "cc_added": self.has_reached(one.license_id, "card_added"),
             "paid": bool(self.paid(one.license_id)),
             "payment_origin": "partner" if pays else "client",

@@ -18,6 +18,7 @@ from attribution import loader
 from attribution.facts import QUERIES as ROUND_QUERIES
 from attribution.ledger import run_round
 from attribution.loader import Loader
+from attribution.publication import Publication
 from attribution.staging import QUERIES as LOAD_QUERIES
 from attribution.warehouse import Warehouse
 from tests.delivery import (
@@ -107,7 +108,8 @@ def test_a_process_dies_before_every_step(
 
     def round() -> None:
         mortal: Any = Brittle(warehouse, died)
-        run_round(mortal, PROGRAM, now_ms())
+        publication = Publication(Brittle(journal_client, died))  # type: ignore[arg-type]
+        run_round(mortal, PROGRAM, now_ms(), publication=publication)
 
     for number, batch in enumerate(history.batches, 1):
         deliver(journal_client, batch, 10)

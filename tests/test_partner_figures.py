@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from attribution.audit import audit
+from attribution.publication import Publication
 from attribution.warehouse import Warehouse
 from reports.partner_api.contract import CONTRACT_OPERATIONS
 from tests.delivery import PROGRAM, Delivery, differences, empty, expected_after, stored_outcome, unbalanced
@@ -30,11 +31,13 @@ from tests.test_histories import SEED, drawn
 HISTORIES = int(os.environ.get("HISTORIES_TOLD", "4"))
 SHARE = float(os.environ.get("HISTORIES_ASKED", "0.5"))
 SIDE_BY_SIDE = int(os.environ.get("HISTORIES_SIDE_BY_SIDE", "4"))
-NOW = START + 241 * DAY + LATELY
-"""When the first round is done: what was earned on the last day of a history is just about to be 30 days ago."""
+LAST = START + 241 * DAY
+"""When the last things of a history happen, give or take a millisecond."""
+LATER = (LATELY, LATELY, 14 * DAY, 10 * DAY)
+"""How long ago that may be when the first round is done: lines become older than 30 days, and trials are over."""
 LEAST_CENTS = 5_000  # of a withdrawal
 MOMENTS = tuple(START + day * DAY for day in (0, 1, 2, 60, 119, 120, 121, 122, 181, 240, 241))
-ALL = whole_days(day_of(START - DAY), day_of(NOW))
+ALL = whole_days(day_of(START - DAY), day_of(LAST + LATELY))
 WITHOUT_FIGURES = {
     "get_status", "get_profile", "get_profile_alias", "get_coupons", "get_billing", "get_api_tokens", "get_campaigns",
     "get_affiliate_links", "get_organization_details", "get_organization_licenses",
@@ -78,12 +81,12 @@ class Telling:
                     return [f"after batch {number}:", *found]
                 self.program.now_ms += 1
         self.delivery.load(self.program.client, self.warehouse)
-        self.delivery.round(self.warehouse, None)
+        self.delivery.round(self.warehouse, None, Publication(self.program.client))
         report = audit(self.warehouse, PROGRAM)
         return [] if report.is_clean else [f"the audit is not clean: {report}"]
 
     def after_round(self, history: History, number: int) -> list[str]:
-        found, _ = self.delivery.round(self.warehouse, None)
+        found, _ = self.delivery.round(self.warehouse, None, Publication(self.program.client))
         self.program.is_attributed()
         found += differences(stored_outcome(self.warehouse), expected_after(history, number))
         found += unbalanced(self.warehouse)
@@ -179,9 +182,11 @@ def test_the_app_tells_each_partner_what_the_rules_give(
         "load_dies_before": chance.randrange(1, 50),
     }
 
+    now_ms = LAST + chance.choice(LATER)
+
     def found(history: History) -> list[str]:
         empty(warehouse)
-        with InProcess(empty_redis_url, warehouse, PROGRAM, tmp_path, NOW) as program:
+        with InProcess(empty_redis_url, warehouse, PROGRAM, tmp_path, now_ms) as program:
             delivery = Delivery(**choices, clock=lambda: program.now_ms)
             try:
                 return Telling(program, warehouse, delivery, f"{SEED} {number}").problems(history)
@@ -198,7 +203,7 @@ def test_every_call_that_has_figures_is_asked() -> None:
     chance = random.Random(1)
     asked = set()
     for history in all_histories():
-        figures = Figures(history.facts, PROGRAM, NOW)
+        figures = Figures(history.facts, PROGRAM, LAST + LATELY)
         for partner_id in figures.partner_ids:
             account = Account(campaigns=[Campaign(1, f"pp_default_{name}", name, name) for name in PROGRAM.products])
             for target, _ in figures.questions(partner_id, account, [ALL], chance):
