@@ -6,17 +6,18 @@ with
     licenses as (
         select license_id from bindings final where partner_id = {partner_id:String} and origin = 'signup'
     ),
+    (select groupArray(license_id) from licenses) as license_ids,  -- found once, and looked for in every table
     expiries as (
         select license_id, max(occurred_at) as expired_at
         from license_events
-        where kind = 'expired' and license_id in (select license_id from licenses)
+        where kind = 'expired' and license_id in (select arrayJoin(license_ids))
             and occurred_at <= now_at
         group by license_id
     ),
     money as (
         select license_id, count() as payment_count, max(paid_at) as last_paid_at
         from payments
-        where license_id in (select license_id from licenses)
+        where license_id in (select arrayJoin(license_ids))
         group by license_id
     ),
     trials as (
@@ -27,7 +28,7 @@ with
                 coalesce(trial_days, nullIf(JSONExtractUInt(answered, 'deal', 'trial_days'), 0), {trial_days:UInt16})
             ) as ends_at
         from signups
-        where license_id in (select license_id from licenses)
+        where license_id in (select arrayJoin(license_ids))
     ),
     stages as (
         select
