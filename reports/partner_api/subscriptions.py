@@ -203,7 +203,8 @@ async def transfer_license(room: Room, asked: Asked) -> Mapping[str, Any] | None
         after = replace(license, email_hash=owner)
         rows = [fact_row(fact)]
         if license.subscription is not None:
-            ended = _changed(license, "transferred", replace(license.subscription, closes_at=now_ms), now_ms)
+            closes_at = min(now_ms, license.subscription.closes_at or now_ms)
+            ended = _changed(license, "transferred", replace(license.subscription, closes_at=closes_at), now_ms)
             after = after.after(ended)
             rows.append(fact_row(ended))
         write: dict[Key, str | None] = {
