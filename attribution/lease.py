@@ -33,8 +33,15 @@ REDIS_TIMEOUT_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
+class LeaseLost(Unavailable):
+    """It is not this process's turn any more: what it was doing is left to who does it now."""
+
+
 class Lease:
-    """One process's claim. `start` it, ask `is_held` before every step, and `release` it in the end."""
+    """One process's claim. `start` it, ask `is_held` before every step, and `release` it in the end.
+
+    What writes asks `require` before every write as well (fence.py), for a process may be stopped inside a step.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Nothing is connected yet."""
@@ -57,6 +64,11 @@ class Lease:
     def is_held(self) -> bool:
         """Whether it is this process's turn. Taken strictly: by the clock of before it was renewed."""
         return time.monotonic() < self._held_until_s
+
+    def require(self) -> None:
+        """Raise LeaseLost where it is not this process's turn any more."""
+        if not self.is_held:
+            raise LeaseLost("the lease on attribution is gone; another process may be at work by now")
 
     def start(self) -> None:
         """Claim it from now on."""

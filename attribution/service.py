@@ -17,6 +17,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from attribution.fence import FencedWarehouse
 from attribution.journal_streams import entry_order, is_out_of_memory
 from attribution.lease import Lease
 from attribution.ledger import News, Round, run_round
@@ -92,7 +93,7 @@ class AttributionService:
             settings.effective_redis_url, socket_timeout=REDIS_TIMEOUT_SECONDS, retry=Retry(NoBackoff(), 0)
         )
         self._program = program
-        self._warehouse = warehouse
+        self._warehouse = warehouse = FencedWarehouse(warehouse, lease.require)
         self._lease = lease
         self._now_ms = now_ms
         self._loader = Loader(self._redis, warehouse, program, now_ms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,13 @@ import redis
 
 from attribution import lease as lease_module
 from attribution.audit import audit
-from attribution.lease import Lease
+from attribution.facts import QUERIES as ROUND_QUERIES
+from attribution.fence import FencedWarehouse
+from attribution.lease import Lease, LeaseLost
+from attribution.ledger import run_round
 from attribution.loader import Loader
 from attribution.process import WAITING, RunningAttribution, readiness
+from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
 from tests.attribution.fact_writer import paid
 from tests.attribution.journaling import journal, pipeline
@@ -104,6 +108,60 @@ def test_who_has_lost_the_lease_stops_and_learns_what_the_other_did(
     until(lambda: attributed(client) == 6, "it goes on where the other ended")
     assert earned(warehouse) == 880
     assert pipeline(client) == {"accepted": 6, "stored": 6, "duplicates": 0, "quarantined": 0, "pending": 0}
+
+
+class Stopped(FencedWarehouse):
+    """A fenced warehouse whose process is stopped before it writes `text`: `meanwhile` happens, then it wakes."""
+
+    def __init__(
+        self, warehouse: Warehouse, require: Callable[[], None], text: str, meanwhile: Callable[[], None]
+    ) -> None:
+        super().__init__(warehouse, require)
+        self._text, self._meanwhile = text, meanwhile
+
+    def _stop(self, text: str) -> None:
+        if text == self._text:
+            self._text = ""
+            self._meanwhile()
+
+    def run(self, query: str, /, **parameters: object) -> None:
+        self._stop(query)
+        super().run(query, **parameters)
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        self._stop(table)
+        super().insert(table, columns, rows)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [QUERIES["loader_store_facts"], "loads", ROUND_QUERIES["ledger_bind"], ROUND_QUERIES["ledger_post"], "rounds"],
+    ids=["store facts", "loads", "bind", "post", "publish"],
+)
+def test_who_was_stopped_inside_a_step_writes_nothing_when_it_wakes(
+    text: str, settings: Settings, client: redis.Redis, warehouse: Warehouse
+) -> None:
+    """Another process has loaded and attributed everything by then."""
+    lease = Lease(settings)
+    lease.start()
+    until(lambda: lease.is_held, "the first is at work")
+
+    def another_process() -> None:
+        client.set(redis_keys.ATTRIBUTION, "another process")
+        until(lambda: not lease.is_held, "its time is over")
+        Loader(client, warehouse, PROGRAM, lambda: 0).load_once()
+        run_round(warehouse, PROGRAM, 0)
+
+    stopped = Stopped(warehouse, lease.require, text, another_process)
+    journal(client, *SALE)
+    with pytest.raises(LeaseLost):
+        Loader(client, stopped, PROGRAM, lambda: 0).load_once()
+        run_round(stopped, PROGRAM, 0)
+    lease.release()
+    assert earned(warehouse) == 580
+    assert audit(warehouse, PROGRAM).is_clean
+    assert pipeline(client) == {"accepted": 4, "stored": 4, "duplicates": 0, "quarantined": 0, "pending": 0}
+    assert run_round(warehouse, PROGRAM, 0) is None
 
 
 def test_who_opens_the_data_folder_again_waits_for_nobody(empty_redis_url: str, tmp_path: Path) -> None:
