@@ -108,7 +108,8 @@ def test_the_way_of_a_withdrawal(app: App) -> None:
     assert [earnings[name] for name in ("balance", "pending", "withdrawals")] == [60, 0, 80]
 
 
-def test_the_page_says_what_can_be_had_and_why_not_more(app: App) -> None:
+def test_the_page_says_what_can_be_had_and_why_not_more(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.withdrawals.LEDGER_SECONDS", 0.2)
     session = app.sign_in(app.tokens["P"])
 
     def form() -> dict[str, str]:
