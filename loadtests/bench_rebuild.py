@@ -121,7 +121,9 @@ def median(costs: list[Cost]) -> Cost:
 class Bench:
     """A program of some size in a database of its own."""
 
-    def __init__(self, url: str, database: str, size: Size) -> None:
+    def __init__(self, url: str, database: str, size: Size, start_ms: int = START_MS) -> None:
+        """`start_ms`: when the first partners join. Clicks are of the 30th to the 390th day after it."""
+        self._start_ms = start_ms
         self._warehouse = Warehouse.open(url, database)
         self._warehouse.migrate()
         self._size = size
@@ -199,7 +201,7 @@ class Bench:
         self._warehouse.close()
 
     def _make(self, name: str, **parameters: int) -> None:
-        self._warehouse.run(QUERIES[name], **{"start_ms": START_MS, **self._size.parameters, **parameters})
+        self._warehouse.run(QUERIES[name], **{"start_ms": self._start_ms, **self._size.parameters, **parameters})
 
     def _finish_load(self) -> None:
         self._warehouse.insert("loads", ["load_id", "stream", "is_finished"], [[self._load, "bench", 1]])

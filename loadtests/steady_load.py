@@ -23,6 +23,7 @@ class Latency:
 
     rate: float
     p50_ms: float
+    p95_ms: float
     p99_ms: float
     errors: int
 
@@ -106,5 +107,7 @@ async def _run(port: int, requests: Sequence[bytes], rate: float, seconds: float
     for each in opened:
         each.close()
     latencies = sorted(load.latencies)
-    ms = [1000 * latencies[int(len(latencies) * share)] if latencies else 0.0 for share in (0.5, 0.99)]
-    return Latency(sent / seconds, round(ms[0], 3), round(ms[1], 3), errors)
+    p50, p95, p99 = (
+        round(1000 * latencies[int(len(latencies) * share)], 3) if latencies else 0.0 for share in (0.5, 0.95, 0.99)
+    )
+    return Latency(sent / seconds, p50, p95, p99, errors)

@@ -77,7 +77,8 @@ def whole(handler: Handler) -> Handler:
 
     @wraps(handler)
     async def reading(room: Room, viewer: Viewer, request: Request) -> Response:
-        return await of_one_round(room, lambda: handler(room, viewer, request))
+        partner_id = viewer.partner_id or request.path_params.get("partner_id", "")
+        return await of_one_round(room, partner_id, lambda reading: handler(reading, viewer, request))
 
     return reading
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from time import perf_counter
 from urllib.parse import quote
 
 import anyio
@@ -32,6 +33,7 @@ from reports.partner_api.serving import partner_api_routes
 from reports.partner_app import campaign_pages, payout_pages, token_pages
 from reports.partner_app import pages as partner
 from reports.problems import HANDLERS
+from reports.remembered_rows import RememberedRows
 from reports.room import MAX_QUERIES_AT_ONCE, AttributionState, Room
 from tracker.directory import Directory
 from tracker.program import Program
@@ -112,17 +114,21 @@ ROUTES: list[BaseRoute] = [
 
 
 class AnswerHeaders:
-    """ASGI middleware that puts the security headers on every answer, and those in `request.state.answer_headers`."""
+    """ASGI middleware that puts the security headers on every answer, and those in `request.state.answer_headers`: a
+    partner's program gets these, and is told how long its answer took in the server (`Server-Timing`)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = perf_counter()
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                own = scope.get("state", {}).get("answer_headers", {})
-                for name, value in (*SECURITY_HEADERS.items(), *own.items()):
+                own = scope.get("state", {}).get("answer_headers")
+                timing = {"Server-Timing": f"app;dur={1000 * (perf_counter() - began):.1f}"} if own is not None else {}
+                for name, value in (*SECURITY_HEADERS.items(), *(own or {}).items(), *timing.items()):
                     headers.setdefault(name, value)
             await send(message)
 
@@ -153,7 +159,18 @@ def create_app(
     directory = Directory(redis, settings.journal_bound, was_complete=lambda: True)
     stores = ClientStores(warehouse, program.data_centers)
     app.state.room = Room(
-        settings, program, redis, warehouse, tokens, directory, stores, secret, attribution, now_ms, *limiters
+        settings,
+        program,
+        redis,
+        warehouse,
+        tokens,
+        directory,
+        stores,
+        secret,
+        attribution,
+        now_ms,
+        *limiters,
+        RememberedRows(),
     )
     app.state.request_counts = Counter[str]()
     app.state.request_seconds = 0.0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -16,6 +16,7 @@ from starlette.requests import Request
 from attribution.client_records import ClientRecords
 from attribution.client_stores import ClientStores
 from attribution.warehouse import Warehouse, load_queries
+from reports.remembered_rows import FOREVER_MS, NOW, REMEMBERED, SINCE, RememberedRows, partner_of
 from tracker.directory import Directory
 from tracker.program import Program
 from tracker.settings import Settings
@@ -62,6 +63,9 @@ class Room:
     now_ms: Callable[[], int]
     queries_at_once: anyio.CapacityLimiter
     heavy_at_once: anyio.CapacityLimiter
+    remembered: RememberedRows
+    is_reading: bool = False
+    """Whether the request only reads, and reads of one round (whole_rounds.py): it may be given remembered rows."""
 
     @property
     def client_records(self) -> ClientRecords:
@@ -70,7 +74,38 @@ class Room:
 
     async def rows(self, query: str, **params: Any) -> list[dict[str, Any]]:
         """Rows of a named query of reports/queries. The engine blocks, so it runs in a thread."""
-        return await self.in_thread(partial(self.warehouse.rows, QUERIES[query], **params))
+
+        async def ask() -> list[dict[str, Any]]:
+            return await self.in_thread(partial(self.warehouse.rows, QUERIES[query], **params))
+
+        if self.is_reading and query in REMEMBERED:
+            until = partial(self._next_moment, params) if NOW in params else None
+            return await self.remembered.rows(query, params, ask, until)
+        return await ask()
+
+    async def of_partner(self, name: str, partner_id: str, work: Callable[[], T], now_ms: int) -> T:
+        """The result of blocking work on the warehouse that is about one partner now, and is one of REMEMBERED by name.
+        What the clock changes of it is seen up to SLIDING_SECONDS late."""
+
+        async def ask() -> list[dict[str, Any]]:
+            return [{"result": await self.in_thread(work)}]
+
+        if not self.is_reading:
+            return cast("T", (await ask())[0]["result"])
+        rows = await self.remembered.rows(name, {"partner_id": partner_id, SINCE: now_ms}, ask)
+        return cast("T", rows[0]["result"])
+
+    async def _next_moment(self, params: Mapping[str, Any], _: list[dict[str, Any]]) -> int:
+        """When the clock may next change what statements say of the partner of `params`, seen from their now."""
+        of = {"partner_id": partner_of(params), NOW: params[NOW], "trial_days": self.program.trial_days_default}
+
+        async def ask() -> list[dict[str, Any]]:
+            return await self.in_thread(partial(self.warehouse.rows, QUERIES["next_moment"], **of))
+
+        async def moment(rows: list[dict[str, Any]]) -> int:
+            return int(rows[0]["moment_ms"]) or FOREVER_MS
+
+        return await moment(await self.remembered.rows("next_moment", of, ask, moment))
 
     async def row(self, query: str, **params: Any) -> dict[str, Any] | None:
         """The only row of a named query, or None."""

@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
 
 import anyio
 from redis.exceptions import RedisError
 
 from attribution.publication import SETTLED
+from reports.remembered_rows import Changes, Seen
 from reports.room import Room
 from tracker import redis_keys
 from tracker.errors import Unavailable
 
 T = TypeVar("T")
 
+PROGRESS = (SETTLED, "attributed", "stored", "duplicates", "quarantined")
+"""Of the hash of progress: whatever a load or a round changes."""
 MOST_READS = 5
 """Of one request. A round comes twice a second at most, so that already the second is rarely needed."""
 WAIT_SECONDS = 2.0
@@ -34,21 +38,41 @@ MARK_SECONDS = 0.25
 RETRY_AFTER_SECONDS = 1
 
 
-async def of_one_round(room: Room, read: Callable[[], Awaitable[T]]) -> T:
-    """What `read` answers or raises, of one round. It may be called several times, and so must change nothing.
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """What readers see now. `round` is a word for the round, another one after every publishing; `word` one for all,
+    loads included."""
+
+    round: str
+    word: tuple[object, ...]
+
+    @property
+    def number(self) -> int:
+        """The round's number."""
+        return int(self.round.partition(" ")[0])
+
+
+async def of_one_round(room: Room, partner_id: str, read: Callable[[Room], Awaitable[T]]) -> T:
+    """What `read` answers or raises, of one round, in a room that may remember rows. It may be called several times,
+    and so must change nothing. `partner_id` is whom alone the read is about; empty for several partners.
 
     Raises Unavailable where the newest round does not become whole, or rounds follow too fast on each other.
     """
-    before = await settled_round(room)
+    before = await visible(room)
+    await _follow(room, before)
+    reading = replace(room, is_reading=True)
     for _ in range(MOST_READS):
+        look = room.remembered.look
         found: T | None = None
         problem: Exception | None = None
         try:
-            found = await read()
+            found = await read(reading)
         except Exception as error:  # whatever it was, half a round may be why
             problem = error
-        now = await settled_round(room)
-        if now == before:
+        now = await visible(room)
+        if now.round != before.round:
+            await _follow(room, now)
+        if now.round == before.round or not room.remembered.has_changed(partner_id, since=look):
             if problem is not None:
                 raise problem
             return cast("T", found)
@@ -56,30 +80,67 @@ async def of_one_round(room: Room, read: Callable[[], Awaitable[T]]) -> T:
     raise Unavailable("New results came in again and again while these were read; try again.", RETRY_AFTER_SECONDS)
 
 
-async def settled_round(room: Room) -> str:
-    """A word for the round that readers see whole now; another one after every publishing. Waits while there is none,
-    and raises Unavailable when that takes WAIT_SECONDS."""
+async def visible(room: Room) -> Visible:
+    """What readers see whole now. Waits while a round is half published, and raises Unavailable when that takes
+    WAIT_SECONDS."""
     deadline = anyio.current_time() + WAIT_SECONDS
     looks = 0
     while True:
-        mark = await _mark(room)
-        if mark is not None:
-            return mark
+        marked = await _mark(room)
+        if marked is not None:
+            return marked
         if looks % POLLS_PER_QUESTION == 0:
-            newest = await room.row("settled_round")
-            if newest is not None and newest["is_settled"]:
-                return str(newest["round"])
+            newest = await _newest(room, 0)
+            if newest["is_settled"]:
+                return Visible(str(newest["round"]), (newest["round"], newest["newest_load"]))
         if anyio.current_time() > deadline:
             raise Unavailable("New results are being published; try again in a moment.", RETRY_AFTER_SECONDS)
         looks += 1
         await anyio.sleep(POLL_SECONDS)
 
 
-async def _mark(room: Room) -> str | None:
-    """The mark of attribution; None where it is away, or Redis is."""
+async def _mark(room: Room) -> Visible | None:
+    """The mark of attribution, and how far loading has come; None where the mark is away, or Redis is."""
     try:
         async with asyncio.timeout(MARK_SECONDS):
-            found = await cast("Awaitable[bytes | None]", room.redis.hget(redis_keys.PROGRESS, SETTLED))
+            found = await cast("Awaitable[list[bytes | None]]", room.redis.hmget(redis_keys.PROGRESS, PROGRESS))
     except (RedisError, OSError, TimeoutError):
         return None
-    return None if found is None else found.decode()
+    settled = found[0]
+    return None if settled is None else Visible(settled.decode(), tuple(found))
+
+
+async def _follow(room: Room, seen: Visible) -> None:
+    """Have the room forget what has changed."""
+
+    async def changes_since(before: Seen | None) -> Changes:
+        newest = await _newest(room, before.load if before else 0)
+        load: int = newest["newest_load"]
+        # What is half published now may be half read, and is forgotten when it is whole.
+        round: int = newest["round"] if newest["is_settled"] else max(0, newest["round"] - 1)
+        if before is None or load < before.load or round < before.round or _is_rebuilt(before, seen):
+            return Changes(round, load, None)
+        partners: dict[str, bool] = {}
+        if load > before.load:
+            clicked = await room.rows("changed_by_clicks", after_load=before.load)
+            partners.update(dict.fromkeys((row["partner_id"] for row in clicked), False))
+        changed: list[dict[str, Any]] = []
+        if newest["brought_facts"]:
+            changed += await room.rows("changed_by_facts", after_load=before.load)
+        if round > before.round:
+            changed += await room.rows("changed_by_rounds", after_round=before.round, through_round=round)
+        partners.update(dict.fromkeys((row["partner_id"] for row in changed), True))
+        return Changes(round, load, partners)
+
+    await room.remembered.follow(seen.word, changes_since)
+
+
+def _is_rebuilt(before: Seen, seen: Visible) -> bool:
+    """Whether attribution told the same round anew: its tables may have been made again."""
+    word = before.word
+    told = word[0] if isinstance(word, tuple) and isinstance(word[0], bytes) else None
+    return told is not None and told != seen.word[0] and before.round == seen.number
+
+
+async def _newest(room: Room, after_load: int) -> dict[str, Any]:
+    return (await room.rows("settled_round", after_load=after_load))[0]

@@ -107,12 +107,13 @@ def _attribution(campaigns: Campaigns, slug: str, product: str, tags: Mapping[st
 
 async def _first_tier_percent(room: Room, partner_id: str) -> int | float:
     """What the partner gets of a payment on a license of theirs now (R10)."""
+    now_ms = room.now_ms()
 
     def read() -> int:
         published = read_published(room.warehouse)
         known = read_standings(room.warehouse, [partner_id], published.through_load).get(partner_id)
         if known is None:
             return room.program.first_tier_percent_hundredths
-        return known.percent_at(1, room.now_ms(), room.program)
+        return known.percent_at(1, now_ms, room.program)
 
-    return percent_number(await room.in_thread(read))
+    return percent_number(await room.of_partner("first_tier_percent", partner_id, read, now_ms))

@@ -70,7 +70,7 @@ async def _answer(room: Room, operation: Operation, request: Request) -> Respons
     asked: Asked = await read_request(operation, room.program, request, token)
     handler = OPERATIONS[operation.operation_id]
     if operation.method == "GET":
-        document = await of_one_round(room, lambda: handler(room, asked))
+        document = await of_one_round(room, asked.partner_id, lambda reading: handler(reading, asked))
     else:
         document = await handler(room, asked)
     if document is None:

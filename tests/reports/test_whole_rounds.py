@@ -21,7 +21,7 @@ from attribution.ledger import run_round
 from attribution.publication import SETTLED, Publication
 from attribution.warehouse import Warehouse
 from reports.app import create_app
-from reports.whole_rounds import settled_round
+from reports.whole_rounds import visible
 from tracker import redis_keys
 from tracker.errors import Unavailable
 from tracker.program import Program
@@ -229,7 +229,7 @@ def test_clickhouse_says_it_where_redis_does_not(
                 made = create_app(
                     settings, Program(), client, app.warehouse, tokens, world.SECRET, None, lambda: world.NOW
                 )
-                return await settled_round(made.state.room)
+                return (await visible(made.state.room)).round
 
         return asyncio.run(ask())
 

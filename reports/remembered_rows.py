@@ -1,0 +1,233 @@
+"""Rows of partners' statements, remembered until something of the partner changes.
+
+Partners' programs poll, and mostly nothing of theirs has changed. A statement's rows are a function of ClickHouse, so
+they stay right until a load or a round brings something of the partner. Whoever reads first after one asks ClickHouse
+which partners it changed (queries/changed_by_*.sql), rather too many than too few; their rows alone are forgotten. New
+clicks change what clicks are counted in, and nothing else before a round.
+
+Rows that depend on the clock are right until it next changes something of the partner, which ClickHouse is asked, too
+(queries/next_moment.sql). Nothing that writes may use remembered rows: it would decide on what was. For use from one
+event loop.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+Rows = list[dict[str, Any]]
+Key = tuple[Any, ...]
+
+MOST_ROWS = 100_000
+"""That are remembered, of all partners; some 80 MB. Those that were not asked for the longest time go first."""
+MOST_ROWS_OF_ONE = 10_000
+"""Of one statement; a longer list is read each time."""
+MOST_CHANGED = 5_000
+"""Partners whom a look names; more, as a rebuild has, and everything is forgotten."""
+AGE_SECONDS = 600.0
+"""How long rows are remembered at most, whatever happens."""
+SLIDING_SECONDS = 20.0
+"""How long, where a period ends now: what leaves it is seen so late at most."""
+NOW, SINCE = "now_ms", "since_ms"
+"""Parameters that are the clock's, and when such a period begins."""
+FOREVER_MS = 2**62
+
+COUNTS_CLICKS = ("affiliate_clicks", "affiliate_performance", "partner_days")
+REMEMBERED = frozenset(
+    (
+        *COUNTS_CLICKS,
+        "affiliate_earnings",
+        "affiliate_licenses",
+        "affiliate_licenses_count",
+        "affiliate_partners",
+        "affiliate_summary",
+        "commission_lines",
+        "first_tier_percent",
+        "next_moment",
+        "partner_balance",
+        "partner_commission_days",
+        "partner_discounts",
+        "partner_earnings",
+        "partner_license_counts",
+        "partner_licenses",
+        "referred_partners_count",
+    )
+)
+"""What is asked about one partner, most of it statements of queries/; COUNTS_CLICKS are those that any new click
+changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How far a look went: what it knows of."""
+
+    word: object
+    """Whatever readers see now, in a word: another one after every load and round."""
+    round: int
+    load: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What the loads and rounds since a look have changed, up to and with `load` and `round`."""
+
+    round: int
+    load: int
+    partners: Mapping[str, bool] | None
+    """Partner → whether more than their clicks has changed. None where that cannot be told."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Rows, and the look after which they were read."""
+
+    rows: Rows
+    look: int
+    read_at_s: float
+    until_ms: int
+    """The clock changes nothing before."""
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A statement under way."""
+
+    look: int
+    done: anyio.Event = field(default_factory=anyio.Event)
+    rows: Rows | None = None
+
+
+class RememberedRows:
+    """See the module. `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float] = anyio.current_time) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
+        self._size = 0
+        self._flights: dict[Key, _Flight] = {}
+        self._looking = anyio.Lock()
+        self._begun = 0
+        self._seen: Seen | None = None
+        self._all_changed = 0
+        self._clicked: dict[str, int] = {}
+        self._changed: dict[str, int] = {}
+        self.look = 0
+        """The newest look that was finished: looks are numbered."""
+        self.hits = 0
+        self.misses = 0
+
+    async def follow(self, word: object, changes_since: Callable[[Seen | None], Awaitable[Changes]]) -> None:
+        """Forget what has changed by the time that readers see `word`. `changes_since` looks into ClickHouse."""
+        if self._seen is not None and word == self._seen.word:
+            return
+        wanted = self._begun + 1
+        async with self._looking:
+            if self._begun >= wanted:
+                return  # somebody began to look after us, and has seen as much
+            self._begun += 1
+            self._take_in(word, await changes_since(self._seen))
+
+    def _take_in(self, word: object, changes: Changes) -> None:
+        self.look += 1
+        if changes.partners is None or len(changes.partners) > MOST_CHANGED:
+            self.forget()
+        else:
+            for partner_id, is_more_than_clicks in changes.partners.items():
+                self._clicked[partner_id] = self.look
+                if is_more_than_clicks:
+                    self._changed[partner_id] = self.look
+        self._seen = Seen(word, changes.round, changes.load)
+
+    def forget(self) -> None:
+        """Forget everything."""
+        self._all_changed = self.look
+        self._kept.clear()
+        self._clicked.clear()
+        self._changed.clear()
+        self._size = 0
+
+    def has_changed(self, partner_id: str, since: int) -> bool:
+        """Whether anything but clicks of a partner has changed after a look. True where that is not known."""
+        return not partner_id or max(self._all_changed, self._changed.get(partner_id, 0)) > since
+
+    async def rows(
+        self,
+        query: str,
+        params: Mapping[str, Any],
+        ask: Callable[[], Awaitable[Rows]],
+        until: Callable[[Rows], Awaitable[int]] | None = None,
+    ) -> Rows:
+        """The rows of one of REMEMBERED, from `ask` where they are not known. They are the caller's to change. `until`
+        tells, where the rows depend on the clock, when it may next change them."""
+        partner_id = partner_of(params)
+        if not partner_id:
+            return await ask()
+        key = (query, *sorted((name, str(value)) for name, value in params.items() if name not in (NOW, SINCE)))
+        now_ms = params.get(NOW, 0)
+        age_s = SLIDING_SECONDS if SINCE in params else AGE_SECONDS
+        while True:
+            kept = self._kept.get(key)
+            if kept is not None:
+                is_young = self._clock() - kept.read_at_s < age_s and now_ms < kept.until_ms
+                if is_young and self._is_right(query, partner_id, kept.look):
+                    self._kept.move_to_end(key)
+                    self.hits += 1
+                    return [dict(row) for row in kept.rows]
+                self._drop(key)
+            flight = self._flights.get(key)
+            if flight is None or not self._is_right(query, partner_id, flight.look):
+                return await self._ask(query, partner_id, key, ask, until)
+            await flight.done.wait()
+            if flight.rows is not None:
+                self.hits += 1
+                return [dict(row) for row in flight.rows]
+
+    async def _ask(
+        self,
+        query: str,
+        partner_id: str,
+        key: Key,
+        ask: Callable[[], Awaitable[Rows]],
+        until: Callable[[Rows], Awaitable[int]] | None,
+    ) -> Rows:
+        flight, began_s = _Flight(self.look), self._clock()
+        self._flights[key] = flight
+        self.misses += 1
+        try:
+            rows = await ask()
+            until_ms = await until(rows) if until else FOREVER_MS
+            flight.rows = rows
+        finally:
+            flight.done.set()
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+        if self._is_right(query, partner_id, flight.look) and len(rows) <= MOST_ROWS_OF_ONE:
+            self._keep(key, _Kept(rows, flight.look, began_s, until_ms))
+        return [dict(row) for row in rows]
+
+    def _keep(self, key: Key, kept: _Kept) -> None:
+        if key in self._kept:
+            self._drop(key)
+        self._kept[key] = kept
+        self._size += len(kept.rows) + 1
+        while self._size > MOST_ROWS:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: Key) -> None:
+        self._size -= len(self._kept.pop(key).rows) + 1
+
+    def _is_right(self, query: str, partner_id: str, look: int) -> bool:
+        """Whether nothing has changed since a look in what a statement reads."""
+        changed = self._clicked if query in COUNTS_CLICKS else self._changed
+        return look >= max(self._all_changed, changed.get(partner_id, 0))
+
+
+def partner_of(params: Mapping[str, Any]) -> str:
+    """The partner whom a statement is about; empty where there are several."""
+    if "partner_ids" in params:
+        return str(params["partner_ids"][0]) if len(params["partner_ids"]) == 1 else ""
+    return str(params["partner_id"])

@@ -1,0 +1,465 @@
+"""What is remembered of a partner is what ClickHouse says, whatever has happened meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+import redis
+import redis.asyncio
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as hypothesis_settings
+
+from attribution.facts import read_published, read_standings
+from attribution.ledger import run_round
+from attribution.loader import Loader
+from attribution.publication import Publication
+from attribution.rebuild import rebuild_derived
+from attribution.warehouse import Warehouse
+from reports import remembered_rows
+from reports.app import create_app
+from reports.remembered_rows import COUNTS_CLICKS, REMEMBERED, Changes, RememberedRows, Seen
+from reports.room import QUERIES, Room
+from reports.whole_rounds import of_one_round
+from tests.attribution.fact_writer import (
+    AnyFact,
+    changed,
+    clicked,
+    created,
+    joined,
+    license_changed,
+    paid,
+    rated,
+    refunded,
+    signed_up,
+    transferred,
+)
+from tests.histories import PARTNERS, START, History, histories
+from tests.test_histories import deliver
+from tracker.program import DAY_MS, Program
+from tracker.settings import Settings
+from tracker.tokens import Tokens
+
+PROGRAM = Program()
+NOW = START + 300 * DAY_MS
+PERIOD = {"from_ms": START - DAY_MS, "to_ms": NOW}
+HISTORIES = int(os.environ.get("HISTORIES_EXAMPLES", "1"))
+
+VALUES: dict[str, Any] = {
+    **PERIOD, "now_ms": NOW, "since_ms": NOW - 200 * DAY_MS, "trial_days": 14, "product": "", "program": "affiliate",
+    "billing_cycle": "", "by_day": 1, "by_campaign": 1, "referred": 0, "license_id": "", "payment_id": "",
+    "entry_id": "", "tier": 0, "before_ms": NOW, "before_id": "", "most": 50,
+}  # fmt: skip
+"""What the statements are asked with; times are the histories'."""
+OTHER = "first_tier_percent"
+"""The one of REMEMBERED that is no statement of queries/."""
+STATEMENTS = tuple(sorted(REMEMBERED - {OTHER, "next_moment"}))
+FEW = ("affiliate_clicks", "affiliate_partners", "partner_balance", "partner_discounts", OTHER)
+"""That read every kind of fact, of the partner and of those whom they recruited."""
+
+
+def params_of(query: str, partner_id: str, now_ms: int) -> dict[str, Any]:
+    values = {"partner_id": partner_id, "partner_ids": [partner_id], **VALUES, "now_ms": now_ms}
+    return {name: value for name, value in values.items() if f"{{{name}:" in QUERIES[query]}
+
+
+@dataclass
+class Reader:
+    """A room on real stores, and what it is told of them by a loader and rounds."""
+
+    runner: asyncio.Runner
+    room: Room
+    client: redis.Redis
+    warehouse: Warehouse
+    loader: Loader
+    now_ms: int = NOW
+
+    def arrive(self, *facts: AnyFact) -> None:
+        deliver(self.client, facts, 3)
+
+    def load(self) -> None:
+        while self.loader.load_once() is not None:
+            pass
+
+    def round(self) -> None:
+        run_round(self.warehouse, PROGRAM, NOW, publication=Publication(self.client))
+
+    async def _answers(self, room: Room, partner_id: str, queries: tuple[str, ...]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for query in queries:
+            if query == OTHER:
+                found[query] = await room.of_partner(query, partner_id, partial(self._percent, partner_id), NOW)
+            else:
+                found[query] = await room.rows(query, **params_of(query, partner_id, self.now_ms))
+        return found
+
+    def _percent(self, partner_id: str) -> int | None:
+        through_load = read_published(self.warehouse).through_load
+        known = read_standings(self.warehouse, [partner_id], through_load).get(partner_id)
+        return None if known is None else known.percent_at(1, NOW, PROGRAM)
+
+    def wrong(self, partners: tuple[str, ...], queries: tuple[str, ...]) -> list[str]:
+        """Where what is remembered differs from what ClickHouse says."""
+
+        async def compare() -> list[str]:
+            found = []
+            for partner_id in partners:
+                told = await of_one_round(
+                    self.room, partner_id, lambda room, name=partner_id: self._answers(room, name, queries)
+                )
+                fresh = await self._answers(self.room, partner_id, queries)
+                found += [
+                    f"{query} of {partner_id}: {told[query]} is remembered, {fresh[query]} is right"
+                    for query in queries
+                    if sorted(map(str, _rows(told[query]))) != sorted(map(str, _rows(fresh[query])))
+                ]
+            return found
+
+        return self.runner.run(compare())
+
+
+def _rows(answer: Any) -> list[Any]:
+    return answer if isinstance(answer, list) else [answer]
+
+
+@contextmanager
+def reading(redis_url: str, warehouse: Warehouse, folder: Path) -> Iterator[Reader]:
+    with asyncio.Runner() as runner, redis.Redis.from_url(redis_url) as client:
+        connected = redis.asyncio.Redis.from_url(redis_url)
+
+        async def opened() -> Room:
+            settings, tokens = Settings(data=folder, redis_url=redis_url), Tokens(connected, "")
+            made = create_app(settings, PROGRAM, connected, warehouse, tokens, b"", None, lambda: NOW)
+            room: Room = made.state.room
+            return room
+
+        try:
+            yield Reader(
+                runner, runner.run(opened()), client, warehouse, Loader(client, warehouse, PROGRAM, lambda: NOW)
+            )
+        finally:
+            runner.run(connected.aclose())
+
+
+@pytest.fixture
+def reader(empty_redis_url: str, warehouse: Warehouse, tmp_path: Path) -> Iterator[Reader]:
+    with reading(empty_redis_url, warehouse, tmp_path) as opened:
+        yield opened
+
+
+STEPS: tuple[tuple[str, tuple[AnyFact, ...]], ...] = (
+    ("partners, one of them recruited", (joined("Q"), joined("S"), clicked(1, "Q", 1, 90), joined("P", 2, visitor=90))),
+    ("a click", (clicked(2, "P", 3, 1),)),
+    ("a signup", (signed_up("L1", 4, 1),)),
+    ("a stage", (license_changed("card", "L1", 5, "card_added"),)),
+    ("a payment", (paid("pay1", "L1", 2900, 6),)),
+    ("a refund", (refunded("back1", "pay1", 1000, 7),)),
+    ("a hold", (license_changed("hold", "L1", 8, "blocked"),)),
+    ("a click that takes the license away", (clicked(3, "S", 3.5, 1),)),
+    ("a payment for its new partner", (paid("pay2", "L1", 1000, 9),)),
+    ("a license that a partner pays for", (created("SOL", "P", 10, "partner"), paid("pay3", "SOL", 2320, 11))),
+    ("a handover", (transferred("SOL", 10.5),)),
+    ("a rate", (rated("rate", "S", 5, 3000, 500),)),
+    ("a suspension", (changed("stop", "P", 2.5, "suspended"),)),
+    ("another recruiter, by a click that came late", (clicked(4, "S", 1.5, 90),)),
+    ("a signup of nobody's", (signed_up("L2", 12, None),)),
+)
+"""Each is followed by a load and a round, and changes what somebody's statements say."""
+
+
+def test_every_kind_of_fact_is_noticed(reader: Reader) -> None:
+    """After its load and after its round, by all whom it is about: now, before, and one level above."""
+    everyone = ("P", "Q", "S")
+    for what, facts in STEPS:
+        reader.arrive(*facts)
+        reader.load()
+        assert reader.wrong(everyone, FEW) == [], f"{what}, loaded"
+        reader.round()
+        assert reader.wrong(everyone, FEW) == [], f"{what}, attributed"
+    hits, misses = reader.room.remembered.hits, reader.room.remembered.misses
+    assert hits > misses / 4
+    reader.arrive(clicked(9, "Q", 20, 9))
+    reader.load()
+    assert reader.wrong(everyone, FEW) == []
+    assert reader.room.remembered.misses == misses + 1  # what counts Q's clicks, and nothing else of anybody
+
+
+def test_the_clock_is_noticed(reader: Reader) -> None:
+    """Trials end, holds and handovers that were dated ahead come, to the millisecond, though nobody tells."""
+    reader.arrive(
+        joined("Q"), clicked(1, "Q", 1, 90), joined("P", 2, visitor=90), clicked(2, "P", 3, 1), signed_up("L1", 4, 1),
+        clicked(3, "P", 3, 2), signed_up("L2", 4, 2), paid("pay2", "L2", 1000, 5), created("SOL", "P", 4, "partner"),
+        license_changed("hold", "L2", 20, "blocked"), license_changed("gone", "L2", 25, "expired"),
+        transferred("SOL", 30),
+    )  # fmt: skip
+    reader.load()
+    reader.round()
+    queries = ("affiliate_summary", "partner_license_counts", "partner_balance")
+    seen = []
+    for day in (6, 18, 20, 30):
+        for now_ms in (START + day * DAY_MS - 1, START + day * DAY_MS):
+            reader.now_ms = now_ms
+            assert reader.wrong(("P", "Q"), queries) == [], day
+            seen.append(reader.room.remembered.misses)
+    assert seen[1] == seen[0], "nothing happens on the sixth day"
+    assert len(set(seen[1:])) > 3
+
+
+def test_a_rebuild_is_noticed(reader: Reader) -> None:
+    """It may put right what was wrong without a new fact."""
+    reader.arrive(*(fact for _, facts in STEPS[:5] for fact in facts))
+    reader.load()
+    reader.round()
+    few = (*FEW, "affiliate_licenses_count")
+    assert reader.wrong(("P",), few) == []
+    reader.warehouse.run("alter table bindings delete where license_id = 'L1'")
+    assert reader.wrong(("P",), few) != [], "what nobody told is not noticed"
+    rebuild_derived(reader.warehouse, PROGRAM, NOW, lambda _: None, Publication(reader.client))
+    assert reader.wrong(("P",), few) == []
+
+
+@hypothesis_settings(
+    max_examples=HISTORIES,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(history=histories(through_api=False))
+def check(run: Callable[[History], None], history: History) -> None:
+    run(history)
+
+
+def test_random_histories(empty_redis_url: str, warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """All statements, after every load and every round of random histories. HISTORIES_EXAMPLES=n tries as many."""
+    queries = (*STATEMENTS, OTHER)
+
+    def run(history: History) -> None:
+        with reading(empty_redis_url, warehouse, tmp_path_factory.mktemp("data")) as reader:
+            reader.client.flushall()
+            for table in reader.warehouse.rows("show tables"):
+                if table["name"] != "schema_versions":
+                    reader.warehouse.run("truncate table {name:Identifier}", name=table["name"])
+            partners = tuple(f"{name}.0" for name in PARTNERS)
+            for number, batch in enumerate(history.batches):
+                reader.arrive(*batch)
+                reader.load()
+                if number % 2:
+                    assert reader.wrong(partners, queries) == [], history
+                reader.round()
+                assert reader.wrong(partners, queries) == [], history
+
+    check(run)
+
+
+def test_what_is_remembered_reads_what_is_looked_at() -> None:
+    """The tables of the statements that are remembered: a change of any of them must be noticed (changed_by_*.sql)."""
+    for name in STATEMENTS:
+        statement = re.sub(r"--.*", "", QUERIES[name])
+        named = set(re.findall(r"^\s*(?:with\s+)?([a-z_]+) as \(", statement, re.MULTILINE))
+        tables = set(re.findall(r"\b(?:from|join) ([a-z_]+)", statement)) - named
+        assert tables <= {
+            "bindings", "clicks", "ledger", "license_events", "license_transfers", "partner_spans", "partners",
+            "payments", "recruitments", "rounds", "signups", "solution_licenses", "subscription_events",
+        }, name  # fmt: skip
+        # Clicks that won something are looked up, and stay; others are counted.
+        counts_clicks = "clicks" in tables and not re.search(r"clicked_at, (clicks\.)?click_id\) in", statement)
+        assert not counts_clicks or name in COUNTS_CLICKS, name
+
+
+@pytest.fixture
+def memory() -> RememberedRows:
+    return RememberedRows(lambda: Clock.now_s)
+
+
+class Clock:
+    now_s = 0.0
+
+
+async def seen(word: object, memory: RememberedRows, **partners: bool) -> None:
+    """Readers see `word`; `partners` have changed, by more than clicks or not."""
+
+    async def changes(before: Seen | None) -> Changes:
+        return Changes(1, 1, None if before is None else partners)
+
+    await memory.follow(word, changes)
+
+
+def answering(*answers: Any) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
+    """Rows with the next of `answers` each time."""
+    left = list(answers)
+
+    async def ask() -> list[dict[str, Any]]:
+        await anyio.lowlevel.checkpoint()
+        return [{"n": left.pop(0)}]
+
+    return ask
+
+
+async def value(memory: RememberedRows, ask: Any, query: str = "affiliate_earnings", **params: Any) -> Any:
+    return (await memory.rows(query, {"partner_id": "P", **params}, ask))[0]["n"]
+
+
+@pytest.mark.anyio
+async def test_rows_are_read_once_until_the_partner_changes(memory: RememberedRows) -> None:
+    await seen("a", memory)
+    ask = answering(1, 2, 3, 4)
+    assert [await value(memory, ask) for _ in range(3)] == [1, 1, 1]
+    await seen("b", memory, Q=True)
+    assert await value(memory, ask) == 1
+    await seen("c", memory, P=False)
+    assert await value(memory, ask) == 1, "no statement that counts clicks"
+    assert await value(memory, ask, "affiliate_clicks") == 2
+    await seen("d", memory, P=True)
+    assert await value(memory, ask) == 3
+    assert await value(memory, ask, "affiliate_clicks") == 4
+
+
+@pytest.mark.anyio
+async def test_rows_are_the_callers(memory: RememberedRows) -> None:
+    await seen("a", memory)
+    for _ in range(2):
+        rows = await memory.rows("affiliate_earnings", {"partner_id": "P"}, answering(1))
+        rows[0]["n"] += 1
+        rows.append({})
+    assert await value(memory, answering()) == 1
+
+
+@pytest.mark.anyio
+async def test_equal_questions_at_once_are_asked_once(memory: RememberedRows) -> None:
+    await seen("a", memory)
+    ask, found = answering(1, 2), []
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(lambda: keep(found, value(memory, ask)))
+    assert found == [1] * 5 and (memory.hits, memory.misses) == (4, 1)
+
+
+async def keep(found: list[Any], answer: Awaitable[Any]) -> None:
+    found.append(await answer)
+
+
+@pytest.mark.anyio
+async def test_what_was_being_read_when_the_partner_changed_is_not_given_to_later_ones(memory: RememberedRows) -> None:
+    await seen("a", memory)
+    began, go_on, found = anyio.Event(), anyio.Event(), list[Any]()
+
+    async def slow() -> list[dict[str, Any]]:
+        began.set()
+        await go_on.wait()
+        return [{"n": "before"}]
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: keep(found, value(memory, slow)))
+        await began.wait()
+        await seen("b", memory, P=True)
+        ask = answering("after")
+        assert await value(memory, ask) == "after"
+        go_on.set()
+    assert found == ["before"] and await value(memory, ask) == "after"
+
+
+@pytest.mark.anyio
+async def test_one_that_fails_leaves_the_next_to_ask(memory: RememberedRows) -> None:
+    await seen("a", memory)
+    began, go_on, found = anyio.Event(), anyio.Event(), list[Any]()
+
+    async def failing() -> list[dict[str, Any]]:
+        began.set()
+        await go_on.wait()
+        raise ZeroDivisionError
+
+    async def first() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await value(memory, failing)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(first)
+        await began.wait()
+        tasks.start_soon(lambda: keep(found, value(memory, answering(1))))
+        await anyio.lowlevel.checkpoint()
+        go_on.set()
+    assert found == [1]
+
+
+@pytest.mark.anyio
+async def test_memory_has_bounds(memory: RememberedRows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered_rows, "MOST_ROWS", 8)  # four answers of one row
+    monkeypatch.setattr(remembered_rows, "MOST_ROWS_OF_ONE", 2)
+    await seen("a", memory)
+    ask = answering(*range(20))
+    for number in range(5):
+        assert await value(memory, ask, from_ms=number) == number
+    assert await value(memory, ask, from_ms=4) == 4 and await value(memory, ask, from_ms=0) == 5
+
+    async def long() -> list[dict[str, Any]]:
+        return [{"n": await anyio.to_thread.run_sync(lambda: 1)}] * 3
+
+    for _ in range(2):
+        await memory.rows("affiliate_licenses", {"partner_id": "P"}, long)
+    assert memory.misses == 8
+    monkeypatch.setattr(remembered_rows, "MOST_CHANGED", 2)
+    await seen("b", memory, A=True, B=True, C=True)
+    assert await value(memory, ask, from_ms=4) == 6
+
+
+@pytest.mark.anyio
+async def test_memory_has_an_age(memory: RememberedRows) -> None:
+    await seen("a", memory)
+    ask = answering(*range(9))
+    for at_s, plain, sliding in ((0, 0, 1), (15, 0, 1), (25, 0, 2), (599, 0, 3), (601, 4, 3)):
+        Clock.now_s = at_s
+        assert await value(memory, ask) == plain
+        assert await value(memory, ask, "partner_earnings", since_ms=at_s) == sliding
+    Clock.now_s = 0
+
+
+@pytest.mark.anyio
+async def test_rows_are_right_until_the_clock_changes_them(memory: RememberedRows) -> None:
+    await seen("a", memory)
+    ask = answering(*range(9))
+
+    async def until(_: object) -> int:
+        return 1_000
+
+    async def at(now_ms: int) -> Any:
+        params = {"partner_id": "P", "now_ms": now_ms}
+        return (await memory.rows("affiliate_summary", params, ask, until))[0]["n"]
+
+    assert [await at(now_ms) for now_ms in (1, 999, 1_000, 1_001)] == [0, 0, 1, 2]
+
+
+@pytest.mark.anyio
+async def test_readers_who_come_together_look_once(memory: RememberedRows) -> None:
+    looks, began = 0, anyio.Event()
+
+    async def changes(before: Seen | None) -> Changes:
+        nonlocal looks
+        looks += 1
+        began.set()
+        await anyio.sleep(0.01)
+        return Changes(1, 1, {})
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(4):
+            tasks.start_soon(memory.follow, "a", changes)
+    assert looks == 1
+    await memory.follow("a", changes)
+    assert looks == 1
+    began = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(memory.follow, "b", changes)
+        await began.wait()
+        tasks.start_soon(memory.follow, "b", changes)  # what it knows of may be newer than what the look under way sees
+    assert looks == 3
