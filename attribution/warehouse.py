@@ -33,13 +33,15 @@ _SCHEMA = Path(__file__).with_name("schema")
 _DATABASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 
 # Every session's settings: times without a zone are UTC, bytes of JSON lines may carry fields that are not columns,
-# a mutation is done when its statement returns, and an insert is a block of its own that waits for no others.
+# a mutation is done when its statement returns, an insert is a block of its own that waits for no others, and a CTE
+# that says `materialized` is read once however often it is used.
 _SESSION: dict[str, Any] = {
     "session_timezone": "UTC",
     "input_format_null_as_default": 1,
     "input_format_skip_unknown_fields": 1,
     "mutations_sync": 2,
     "async_insert": 0,
+    "enable_materialized_cte": 1,
 }
 
 # ClickHouse's error codes for text that does not parse (src/Common/ErrorCodes.cpp).

@@ -7,7 +7,7 @@
 --   payments say, and are monthly where they do not; empty for both), by_day (1, or 0 for an empty text in its column).
 with
     (select max(round) from rounds) as published,
-    lines as (
+    lines as materialized (
         select occurred_at, tier, license_id, payment_id, referred_id, amount_cents, toString(product) as license_product
         from ledger
         where partner_id = {partner_id:String} and round <= published
@@ -19,7 +19,7 @@ with
         from bindings final
         where license_id in (select license_id from lines where tier = 1)
     ),
-    joins as (
+    joins as materialized (
         select partner_id as referred_id, clicked_at, click_id
         from recruitments final
         where partner_id in (select referred_id from lines where tier = 2) and recruiter_id = {partner_id:String}

@@ -6,7 +6,7 @@
 with
     (select max(round) from rounds) as published,
     fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC') as now_at,
-    licenses as (
+    licenses as materialized (
         select license_id, product, started_at, reason, click_id, clicked_at, click_product, campaign
         from bindings final
         where partner_id = {partner_id:String} and origin = 'signup'

@@ -7,7 +7,7 @@
 with
     fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') as from_at,
     fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') as to_at,
-    licenses as (
+    licenses as materialized (
         select
             license_id,
             started_at,

@@ -22,8 +22,8 @@ with
         group by product, campaign, url
     ),
     -- Rather too many: the licenses that are or were the partner's.
-    mine as (select license_id from bindings where partner_id = {partner_id:String}),
-    licenses as (
+    mine as materialized (select license_id from bindings where partner_id = {partner_id:String}),
+    licenses as materialized (
         select
             license_id, started_at, click_id, toString(product) as product,
             if(click_product = '', toString(product), toString(click_product)) as link_product, campaign
@@ -58,7 +58,7 @@ with
             and occurred_at >= from_at and occurred_at < to_at
         group by license_id
     ),
-    joins as (
+    joins as materialized (
         select partner_id as referred_id, click_id
         from recruitments final
         where recruiter_id = {partner_id:String}

@@ -3,21 +3,20 @@
 -- Parameters: partner_id, now_ms, trial_days (of a license that names none).
 with
     fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC') as now_at,
-    licenses as (
+    licenses as materialized (
         select license_id from bindings final where partner_id = {partner_id:String} and origin = 'signup'
     ),
-    (select groupArray(license_id) from licenses) as license_ids,  -- found once, and looked for in every table
     expiries as (
         select license_id, max(occurred_at) as expired_at
         from license_events
-        where kind = 'expired' and license_id in (select arrayJoin(license_ids))
+        where kind = 'expired' and license_id in (select license_id from licenses)
             and occurred_at <= now_at
         group by license_id
     ),
     money as (
         select license_id, count() as payment_count, max(paid_at) as last_paid_at
         from payments
-        where license_id in (select arrayJoin(license_ids))
+        where license_id in (select license_id from licenses)
         group by license_id
     ),
     trials as (
@@ -28,7 +27,7 @@ with
                 coalesce(trial_days, nullIf(JSONExtractUInt(answered, 'deal', 'trial_days'), 0), {trial_days:UInt16})
             ) as ends_at
         from signups
-        where license_id in (select arrayJoin(license_ids))
+        where license_id in (select license_id from licenses)
     ),
     stages as (
         select

@@ -3,7 +3,7 @@
 --   alone, and so nothing before their round.
 -- Grain: one row per partner. Parameters: after_load.
 with
-    licenses as (
+    licenses as materialized (
         select license_id from signups where load_id > {after_load:UInt64}
         union all
         select license_id from solution_licenses where load_id > {after_load:UInt64}
@@ -16,7 +16,7 @@ with
         union all
         select license_id from payments where load_id > {after_load:UInt64}
     ),
-    owners as (
+    owners as materialized (
         select partner_id from binding_versions where license_id in (select license_id from licenses)
         union all
         select partner_id from solution_licenses where license_id in (select license_id from licenses)

@@ -3,7 +3,7 @@
 --   ever recruited them.
 -- Grain: one row per partner. Parameters: after_round, through_round.
 with
-    owners as (
+    owners as materialized (
         select partner_id
         from binding_versions
         where license_id in (

@@ -9,7 +9,7 @@ with
         union all
         select partner_id from recruitments final where recruiter_id = {partner_id:String}
     ),
-    licenses as (
+    licenses as materialized (
         select license_id, started_at, transferred_at
         from bindings final
         where partner_id in (select partner_id from owners)

@@ -2,7 +2,7 @@
 -- Grain: one row per partner and tier that has lines.
 -- Parameters: partner_ids, now_ms.
 with
-    lines as (
+    lines as materialized (
         select partner_id, tier, license_id, amount_cents
         from ledger
         where partner_id in {partner_ids:Array(String)} and round <= (select max(round) from rounds)

@@ -6,7 +6,7 @@ with
     (select max(round) from rounds) as published,
     fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC') as now_at,
     toDateTime64(0, 3, 'UTC') as never,
-    referred as (
+    referred as materialized (
         select partner_id
         from recruitments final
         where recruiter_id = {partner_id:String}
@@ -16,7 +16,7 @@ with
         union all
         select partner_id from referred
     ),
-    licenses as (
+    licenses as materialized (
         select
             license_id,
             product,
@@ -29,20 +29,19 @@ with
             and partner_id in (select partner_id from owners)
             and round <= published
     ),
-    (select groupArray(license_id) from licenses) as license_ids,  -- found once, and looked for in every table
     stages as (
         select
             license_id,
             countIf(kind = 'card_added') > 0 as has_card,
             maxIf(occurred_at, kind = 'expired') as expired_at
         from license_events
-        where license_id in (select arrayJoin(license_ids)) and occurred_at <= now_at
+        where license_id in (select license_id from licenses) and occurred_at <= now_at
         group by license_id
     ),
     money as (
         select license_id, count() as payment_count, max(paid_at) as last_paid_at
         from payments
-        where license_id in (select arrayJoin(license_ids))
+        where license_id in (select license_id from licenses)
         group by license_id
     ),
     trial_lengths as (
@@ -52,16 +51,16 @@ with
                 trial_days, nullIf(JSONExtractUInt(answered, 'deal', 'trial_days'), 0), {trial_days:UInt16}
             ) as trial_length
         from signups
-        where license_id in (select arrayJoin(license_ids))
+        where license_id in (select license_id from licenses)
         union all
         select license_id, ifNull(trial_days, {trial_days:UInt16}) as trial_length
         from solution_licenses
-        where license_id in (select arrayJoin(license_ids))
+        where license_id in (select license_id from licenses)
     ),
     subscriptions as (
         select license_id, argMax(tuple(kind, closes_at), number) as newest
         from subscription_events
-        where license_id in (select arrayJoin(license_ids))
+        where license_id in (select license_id from licenses)
         group by license_id
     ),
     standing as (

@@ -15,7 +15,7 @@ with
         order by round desc
         limit 1 by license_id
     ),
-    licenses_page as (
+    licenses_page as materialized (
         select *
         from newest_bindings
         where partner_id = {partner_id:String}
@@ -24,7 +24,6 @@ with
         order by started_at desc, license_id desc
         limit {most:UInt32}
     ),
-    (select groupArray(license_id) from licenses_page) as license_ids,  -- found once, and looked for in every table
     stage_events as (
         select
             license_id,
@@ -33,7 +32,7 @@ with
             maxIf(occurred_at, kind = 'expired') as expired_at,
             argMaxIf(kind, (occurred_at, event_id), kind in ('blocked', 'unblocked')) = 'blocked' as is_blocked
         from license_events
-        where license_id in (select arrayJoin(license_ids)) and occurred_at <= now_at
+        where license_id in (select license_id from licenses_page) and occurred_at <= now_at
         group by license_id
     ),
     payments_by_payer as (
@@ -47,7 +46,7 @@ with
                 as is_partners
         from payments
         inner join licenses_page on licenses_page.license_id = payments.license_id
-        where payments.license_id in (select arrayJoin(license_ids))
+        where payments.license_id in (select license_id from licenses_page)
     ),
     money as (
         select
@@ -63,15 +62,15 @@ with
         select license_id, sum(amount_cents) as earned_cents
         from ledger
         where partner_id = {partner_id:String} and tier = 1 and round <= published
-            and license_id in (select arrayJoin(license_ids))
+            and license_id in (select license_id from licenses_page)
         group by license_id
     ),
     clients as (
         select license_id, client_email_masked from signups
-        where license_id in (select arrayJoin(license_ids))
+        where license_id in (select license_id from licenses_page)
         union all
         select license_id, client_email_masked from solution_licenses
-        where license_id in (select arrayJoin(license_ids))
+        where license_id in (select license_id from licenses_page)
     ),
     trial_lengths as (
         select
@@ -80,16 +79,16 @@ with
                 trial_days, nullIf(JSONExtractUInt(answered, 'deal', 'trial_days'), 0), {trial_days:UInt16}
             ) as trial_length
         from signups
-        where license_id in (select arrayJoin(license_ids))
+        where license_id in (select license_id from licenses_page)
         union all
         select license_id, ifNull(trial_days, {trial_days:UInt16}) as trial_length
         from solution_licenses
-        where license_id in (select arrayJoin(license_ids))
+        where license_id in (select license_id from licenses_page)
     ),
     subscriptions as (
         select license_id, argMax(tuple(kind, closes_at), number) as newest
         from subscription_events
-        where license_id in (select arrayJoin(license_ids))
+        where license_id in (select license_id from licenses_page)
         group by license_id
     ),
     standing as (
