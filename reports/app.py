@@ -154,7 +154,6 @@ def create_app(
     """The app on stores that are connected already. `attribution` is None where it runs in another process."""
     app = Starlette(routes=ROUTES, middleware=MIDDLEWARE, exception_handlers=HANDLERS)
     app.router.redirect_slashes = False
-    limiters = (anyio.CapacityLimiter(MAX_QUERIES_AT_ONCE), anyio.CapacityLimiter(1))
     # The app changes nothing of a directory that Redis has lost and attribution is putting back.
     directory = Directory(redis, settings.journal_bound, was_complete=lambda: True)
     stores = ClientStores(warehouse, program.data_centers)
@@ -169,8 +168,10 @@ def create_app(
         secret,
         attribution,
         now_ms,
-        *limiters,
-        RememberedRows(),
+        queries_at_once=anyio.CapacityLimiter(MAX_QUERIES_AT_ONCE),
+        heavy_at_once=anyio.CapacityLimiter(1),
+        looks_at_once=anyio.CapacityLimiter(1),
+        remembered=RememberedRows(),
     )
     app.state.request_counts = Counter[str]()
     app.state.request_seconds = 0.0

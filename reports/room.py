@@ -63,6 +63,7 @@ class Room:
     now_ms: Callable[[], int]
     queries_at_once: anyio.CapacityLimiter
     heavy_at_once: anyio.CapacityLimiter
+    looks_at_once: anyio.CapacityLimiter
     remembered: RememberedRows
     is_reading: bool = False
     """Whether the request only reads, and reads of one round (whole_rounds.py): it may be given remembered rows."""
@@ -82,6 +83,11 @@ class Room:
             until = partial(self._next_moment, params) if NOW in params else None
             return await self.remembered.rows(query, params, ask, until)
         return await ask()
+
+    async def look(self, query: str, **params: Any) -> list[dict[str, Any]]:
+        """Rows of a named query that all readers wait for. It waits for none of theirs."""
+        ask = partial(self.warehouse.rows, QUERIES[query], **params)
+        return await anyio.to_thread.run_sync(ask, limiter=self.looks_at_once)
 
     async def of_partner(self, name: str, partner_id: str, work: Callable[[], T], now_ms: int) -> T:
         """The result of blocking work on the warehouse that is about one partner now, and is one of REMEMBERED by name.

@@ -122,13 +122,13 @@ async def _follow(room: Room, seen: Visible) -> None:
             return Changes(round, load, None)
         partners: dict[str, bool] = {}
         if load > before.load:
-            clicked = await room.rows("changed_by_clicks", after_load=before.load)
+            clicked = await room.look("changed_by_clicks", after_load=before.load)
             partners.update(dict.fromkeys((row["partner_id"] for row in clicked), False))
         changed: list[dict[str, Any]] = []
         if newest["brought_facts"]:
-            changed += await room.rows("changed_by_facts", after_load=before.load)
+            changed += await room.look("changed_by_facts", after_load=before.load)
         if round > before.round:
-            changed += await room.rows("changed_by_rounds", after_round=before.round, through_round=round)
+            changed += await room.look("changed_by_rounds", after_round=before.round, through_round=round)
         partners.update(dict.fromkeys((row["partner_id"] for row in changed), True))
         return Changes(round, load, partners)
 
@@ -143,4 +143,4 @@ def _is_rebuilt(before: Seen, seen: Visible) -> bool:
 
 
 async def _newest(room: Room, after_load: int) -> dict[str, Any]:
-    return (await room.rows("settled_round", after_load=after_load))[0]
+    return (await room.look("settled_round", after_load=after_load))[0]
