@@ -110,7 +110,7 @@ class RememberedRows:
         self._size = 0
         self._flights: dict[Key, _Flight] = {}
         self._looking = anyio.Lock()
-        self._begun = 0
+        self._begun = self._taken_in = 0
         self._seen: Seen | None = None
         self._all_changed = 0
         self._clicked: dict[str, int] = {}
@@ -126,10 +126,12 @@ class RememberedRows:
             return
         wanted = self._begun + 1
         async with self._looking:
-            if self._begun >= wanted:
+            if self._taken_in >= wanted:
                 return  # somebody began to look after us, and has seen as much
             self._begun += 1
+            begun = self._begun
             self._take_in(word, await changes_since(self._seen))
+            self._taken_in = begun  # not of a look that failed
 
     def _take_in(self, word: object, changes: Changes) -> None:
         self.look += 1

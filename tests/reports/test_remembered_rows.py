@@ -46,6 +46,7 @@ from tests.attribution.fact_writer import (
 )
 from tests.delivery import deliver
 from tests.histories import PARTNERS, START, History, histories
+from tracker.errors import Unavailable
 from tracker.program import DAY_MS, Program
 from tracker.settings import Settings
 from tracker.tokens import Tokens
@@ -464,3 +465,33 @@ async def test_readers_who_come_together_look_once(memory: RememberedRows) -> No
         await began.wait()
         tasks.start_soon(memory.follow, "b", changes)  # what it knows of may be newer than what the look under way sees
     assert looks == 3
+
+
+@pytest.mark.anyio
+async def test_who_waited_for_a_look_that_failed_looks(memory: RememberedRows) -> None:
+    """Else a reader who has seen `attributed` would get what was remembered before."""
+    began, fails, looked = anyio.Event(), anyio.Event(), 0
+
+    async def slow(before: Seen | None) -> Changes:
+        began.set()
+        await fails.wait()
+        raise Unavailable("ClickHouse does not answer")
+
+    async def changes(before: Seen | None) -> Changes:
+        nonlocal looked
+        looked += 1
+        return Changes(1, 1, {})
+
+    async def failing() -> None:
+        with pytest.raises(Unavailable):
+            await memory.follow("a", slow)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(failing)
+        await began.wait()
+        tasks.start_soon(failing)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(memory.follow, "a", changes)
+        await anyio.wait_all_tasks_blocked()
+        fails.set()
+    assert looked == 1
