@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 
 import redis
 
@@ -21,10 +22,15 @@ log = logging.getLogger(__name__)
 
 
 class Publication:
-    """Takes the mark away and sets it again. Raises redis.RedisError: nothing is published that could not be told."""
+    """Takes the mark away and sets it again. Raises redis.RedisError: nothing is published that could not be told.
 
-    def __init__(self, client: redis.Redis) -> None:
+    `require` raises where it is not this process's turn (lease.py): who was stopped must not say that all is whole
+    while another process publishes the next round.
+    """
+
+    def __init__(self, client: redis.Redis, require: Callable[[], None] = lambda: None) -> None:
         self._redis = client
+        self._require = require
 
     def begins(self) -> None:
         """What readers see is about to change. Redis does this without room, too."""
@@ -32,6 +38,7 @@ class Publication:
 
     def ends(self, round: int) -> None:
         """What readers see is of `round`, whole. A Redis without room for the mark leaves readers to ask ClickHouse."""
+        self._require()
         try:
             self._redis.hset(redis_keys.PROGRESS, SETTLED, f"{round} {secrets.token_hex(8)}")
         except redis.ResponseError as error:

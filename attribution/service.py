@@ -97,7 +97,7 @@ class AttributionService:
         self._lease = lease
         self._now_ms = now_ms
         self._loader = Loader(self._redis, warehouse, program, now_ms)
-        self._publication = Publication(self._redis)
+        self._publication = Publication(self._redis, lease.require)
         self._loading = Retries("loading")
         self._attributing = Retries("attribution")
         self._attributed = 0

@@ -18,6 +18,7 @@ from attribution.lease import Lease, LeaseLost
 from attribution.ledger import run_round
 from attribution.loader import Loader
 from attribution.process import WAITING, RunningAttribution, readiness
+from attribution.publication import SETTLED, Publication
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
 from tests.attribution.fact_writer import paid
@@ -162,6 +163,29 @@ def test_who_was_stopped_inside_a_step_writes_nothing_when_it_wakes(
     assert audit(warehouse, PROGRAM).is_clean
     assert pipeline(client) == {"accepted": 4, "stored": 4, "duplicates": 0, "quarantined": 0, "pending": 0}
     assert run_round(warehouse, PROGRAM, 0) is None
+
+
+def test_who_was_stopped_while_publishing_does_not_tell_that_a_round_is_whole(
+    settings: Settings, client: redis.Redis, warehouse: Warehouse
+) -> None:
+    """Another process publishes the next one by then: readers would take half of it for all."""
+    lease = Lease(settings)
+    lease.start()
+    until(lambda: lease.is_held, "the first is at work")
+
+    def stop_after_publishing() -> None:
+        if warehouse.rows("select 1 from round_applied where round = 1"):
+            client.set(redis_keys.ATTRIBUTION, "another process")
+            until(lambda: not lease.is_held, "its time is over")
+        lease.require()
+
+    journal(client, *SALE)
+    Loader(client, warehouse, PROGRAM, lambda: 0).load_once()
+    with pytest.raises(LeaseLost):
+        run_round(warehouse, PROGRAM, 0, publication=Publication(client, stop_after_publishing))
+    lease.release()
+    assert earned(warehouse) == 580
+    assert not client.hexists(redis_keys.PROGRESS, SETTLED)
 
 
 def test_who_opens_the_data_folder_again_waits_for_nobody(empty_redis_url: str, tmp_path: Path) -> None:
