@@ -42,7 +42,7 @@ CLICK_CONNECTIONS = 8
 LINKS_CLICKED = 2_000
 """The clicks are on the links of so many partners, drawn as the facts' clicks are: few partners have most."""
 SETTLE_SECONDS = 3.0
-DIRECTORY_SECONDS = 400.0
+DIRECTORY_SECONDS = 900.0
 """At most for the server to put the program's licenses and payments into its empty Redis, before it is ready."""
 POLLED = (
     "/v2/partners/overview?{year}",
