@@ -195,6 +195,8 @@ class _Drawing:
         self.ns = namespace
         self.through_api = through_api
         self.emails: dict[str, str] = {"": ""}
+        self.likely_recruited: list[str] = []
+        """Partners who say who sent them."""
         self.moments = draw(st.lists(times, min_size=2, max_size=3))
         self.license_ids = [namespace.id(f"L{i}") for i in range(draw(st.integers(2, 4)))]
         self.visitors = [namespace.uuid(0xE000 - i, 0xA + 5 * i) for i in range(VISITORS)]
@@ -229,6 +231,9 @@ class _Drawing:
         joining = self.draw(st.lists(st.sampled_from(PARTNERS), min_size=3, max_size=4, unique=True))
         facts: list[AnyFact] = []
         for name in joining:
+            hint = self.hint()
+            if hint:
+                self.likely_recruited.append(self.ns.id(name))
             email = name if self.through_api else self.draw(st.sampled_from([*[name] * 6, *PARTNERS]))
             facts.append(
                 PartnerJoined(
@@ -238,7 +243,7 @@ class _Drawing:
                     email=self.ns.email(email),
                     email_hash=self.hashed(email),
                     visitor_id=self.visitor(),
-                    recruiter_hint=self.hint(),
+                    recruiter_hint=hint,
                     digest="",
                 )
             )
@@ -325,6 +330,7 @@ class _Drawing:
     def partner_changes(self) -> list[AnyFact]:
         """Suspensions, reinstatements and rates, also of partners who never join."""
         facts: list[AnyFact] = []
+        suspended = [*self.likely_recruited * 3, *map(self.ns.id, (*PARTNERS, NEVER_JOINS))]
         kinds = ["suspended", "suspended", "reinstated", "rate_changed", "rate_changed"]
         for index in range(self.draw(st.integers(2, 6))):
             kind = self.draw(st.sampled_from(kinds))
@@ -340,7 +346,7 @@ class _Drawing:
             facts.append(
                 PartnerChanged(
                     event_id=self.ns.id(f"pe{index}"),
-                    partner_id=self.partner(),
+                    partner_id=self.partner() if kind != "suspended" else self.draw(st.sampled_from(suspended)),
                     occurred_at=at,
                     kind=kind,
                     digest="",

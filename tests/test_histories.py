@@ -21,9 +21,11 @@ from hypothesis import strategies as st
 from attribution.warehouse import Warehouse
 from tests.delivery import Delivery
 from tests.histories import History, histories, merged, reduced
+from tests.history_kinds import KINDS, counted
 
 PROFILES = {"quick": "200", "thorough": "4000"}
 EXAMPLES = int(os.environ.get("HISTORIES_EXAMPLES", PROFILES[os.environ.get("HISTORIES_PROFILE", "quick")]))
+HAVE_EVERYTHING = 200  # histories: what every run tries
 SIDE_BY_SIDE = 50
 """Histories that are delivered together: a round costs about the same for one and for all of them."""
 SEED = os.environ.get("HISTORIES_SEED")
@@ -89,3 +91,9 @@ def test_ledger_equals_the_rules(number: int, journal_client: redis.Redis, wareh
     if found(history):
         smaller = reduced(history, lambda tried: bool(found(tried)))
         pytest.fail("\n".join([repr(smaller), repr(delivery), *found(smaller)]), pytrace=False)
+
+
+def test_histories_have_everything_that_the_rules_tell_apart() -> None:
+    tried = all_histories() if EXAMPLES >= HAVE_EVERYTHING else drawn(HAVE_EVERYTHING)
+    found = counted(tried[:HAVE_EVERYTHING])
+    assert sorted(KINDS - found.keys()) == [], f"none of {HAVE_EVERYTHING} histories has these any more"
