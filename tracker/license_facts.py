@@ -105,6 +105,7 @@ def decide_solution_license(body: Body, known: Known, desk: Desk) -> Decision:
         client_email_hash=email_hash(desk.secret, client_email),
         client_email_masked=mask_email(client_email),
         data_center=data_center,
+        trial_days=desk.program.trial_days_default,
         digest=body.digest,
     )
     license = SolutionLicense(
@@ -115,6 +116,7 @@ def decide_solution_license(body: Body, known: Known, desk: Desk) -> Decision:
         payment_origin=fact.payment_origin,
         created_at=fact.created_at,
         email_hash=fact.client_email_hash,
+        trial_days=desk.program.trial_days_default,
     )
     write = license_writes(license)
     named = ClientNamed(license_id=license_id, data_center=data_center, email=client_email)

@@ -6,6 +6,7 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,24 @@ def test_subscription_events_of_before_they_were_facts_are_moved(warehouse: Ware
         ("renews", 1, "created", 3, at + 1, None), ("renews", 2, "changed", 5, at + 2, None),
     ]  # fmt: skip
     assert audit(warehouse, Program()).finding_counts["subscription_differs"] == 0
+
+
+def test_trials_of_before_their_length_was_in_the_fact_keep_it(warehouse: Warehouse) -> None:
+    """Schema 012 takes it out of the states that were kept, 14 days where they name none. Imported ones had none."""
+    names = ["license_id", "partner_id", "created_at", "trial_days", "load_id"]
+    lengths = {"long": None, "usual": None, "imported": None, "new": 30}
+    rows = [[name, "P", datetime(2026, 1, 1, tzinfo=UTC), days, 1] for name, days in lengths.items()]
+    warehouse.insert("solution_licenses", names, rows)
+    states: dict[str, dict[str, int]] = {"long": {"trial_days": 60}, "usual": {}, "new": {"trial_days": 30}}
+    warehouse.insert(
+        "directory_entries",
+        ["kind", "key", "value", "written_at", "load_id"],
+        [["solution-license", name, json.dumps({"license_id": name, **state}), 1, 0] for name, state in states.items()],
+    )
+    for _ in range(2):  # a crash repeats a file
+        warehouse.run("alter table schema_versions delete where file like '012%' settings mutations_sync = 1")
+        warehouse.migrate()
+    found = warehouse.rows("select license_id, trial_days from solution_licenses")
+    assert {row["license_id"]: row["trial_days"] for row in found} == {
+        "long": 60, "usual": 14, "imported": None, "new": 30,
+    }  # fmt: skip

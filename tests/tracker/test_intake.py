@@ -19,6 +19,7 @@ from tracker.intake import Accepted, Intake
 from tracker.journal_bound import JournalBound
 from tracker.program import DAY_MS, Program
 from tracker.rfc3339 import rfc3339
+from tracker.solutions import read_solution_license
 from tracker.visitors import make_stamp
 
 pytestmark = pytest.mark.anyio
@@ -155,6 +156,18 @@ async def test_the_same_id_with_another_body_is_a_conflict(redis: Redis, intake:
         fields = {"license_id": "L1", "product": "livechat", "partner_id": "A", "client_email": "c@x.org"}
         await intake.accept(body("solution_license", payment_origin="client", **fields))
     assert len(await journaled(redis)) == 2
+
+
+async def test_a_solution_license_has_the_programs_trial_in_fact_and_state(redis: Redis) -> None:
+    """Lists of the app and of the Partner API go by one of them each."""
+    program = Program(trial_days_default=30)
+    intake = Intake(Directory(redis), program, SECRET, "http://go.example", lambda: NOW)
+    fields = {"license_id": "L1", "product": "livechat", "partner_id": "A", "client_email": "c@x.org"}
+    await intake.accept(body("solution_license", payment_origin="client", **fields))
+    state = await redis.hget(redis_keys.SOLUTION_LICENSES, "L1")
+    assert state is not None
+    assert read_solution_license(state.decode()).trial_days == 30
+    assert [fact["trial_days"] for fact in await journaled(redis)] == [30]
 
 
 async def test_fifty_at_once_are_one_fact(redis: Redis, intake: Intake) -> None:
