@@ -41,7 +41,8 @@ CLICKS_PER_SECOND = 200
 CLICK_CONNECTIONS = 8
 LINKS_CLICKED = 2_000
 """The clicks are on the links of so many partners, drawn as the facts' clicks are: few partners have most."""
-SETTLE_SECONDS = 3.0
+ASKED_BEFORE_AT_ONCE = 4
+"""Partners who ask for everything once at the same time, before anything is measured."""
 DIRECTORY_SECONDS = 900.0
 """At most for the server to put the program's licenses and payments into its empty Redis, before it is ready."""
 POLLED = (
@@ -115,6 +116,8 @@ def ask_program(data: Path, size: Size, seconds: float, pollers: int) -> dict[st
             kind: [_ask(server, tokens[name], f"/v2/partners/overview?{_year(back)}") for back in range(ONE_BY_ONE)]
             for kind, name in (("largest_partner", largest), ("typical_partner", typical))
         }
+        with ThreadPoolExecutor(ASKED_BEFORE_AT_ONCE) as partners:  # programs have polled for days
+            list(partners.map(lambda name: [_ask(server, tokens[name], target) for target in _targets()], names))
         redirects = [_clicked(server, size, seconds / 2)]
         busy_s, began_s = _processor_seconds(server), time.perf_counter()
         with ThreadPoolExecutor(1) as visitors:
@@ -167,33 +170,32 @@ def _clicked(server: Server, size: Size, seconds: float) -> Latency:
 
 
 def _poll(server: Server, tokens: Sequence[str], seconds: float) -> dict[str, list[Took]]:
-    """Partners whose programs each ask once a second for something else of POLLED. Question → how long answers took.
-
-    The first round of questions is asked before anything is measured: programs have polled for days.
-    """
-    targets = [target.format(year=_year(0)) for target in POLLED]
-    stop, begins_s = threading.Event(), time.perf_counter() + len(POLLED) * POLL_SECONDS
+    """Partners whose programs each ask once a second for something else of POLLED. Question → how long answers took."""
+    targets = _targets()
+    stop = threading.Event()
     found: dict[str, list[Took]] = defaultdict(list)
 
     def partner(number: int) -> None:
         turn = number  # not all ask for the same at the same time
         stop.wait(POLL_SECONDS * number / len(tokens))  # nor in the same instant
         while not stop.is_set():
-            asked_s = time.perf_counter()
             target = targets[turn % len(targets)]
             took = _ask(server, tokens[number], target)
-            if asked_s > begins_s:
-                found[target].append(took)
+            found[target].append(took)
             turn += 1
             stop.wait(max(0.0, POLL_SECONDS - took.client_ms / 1000))
 
     with ThreadPoolExecutor(len(tokens)) as partners:
         running = [partners.submit(partner, number) for number in range(len(tokens))]
-        stop.wait(max(seconds, len(POLLED) * POLL_SECONDS + SETTLE_SECONDS))
+        stop.wait(seconds)
         stop.set()
         for each in running:
             each.result()
     return {target: found[target] for target in targets if found[target]}
+
+
+def _targets() -> list[str]:
+    return [target.format(year=_year(0)) for target in POLLED]
 
 
 def _ask(server: Server, token: str, target: str) -> Took:
