@@ -252,6 +252,19 @@ def history(app: App, path: str, partner_id: str = "P", **query: Any) -> Any:
     return app.partner_api("GET", f"/licenses/{license_id}/subscription-events", partner_id, **query)
 
 
+def test_a_change_that_two_processes_moved_is_listed_once(app: App, partner: Partner) -> None:
+    """Attribution and the app may start on a new schema at the same time, and each moves what was kept before (010)."""
+    path = partner.new_license()
+    partner.ask("POST", f"{path}/subscription", PLAN)
+    partner.ask("PUT", f"{path}/subscription", {**PLAN, "seats": 9})
+    load_journal(app)
+    app.warehouse.run("insert into subscription_events select * from subscription_events")
+    page = history(app, path, limit=1)
+    assert [one["number"] for one in page["items"]] == [2]
+    assert [one["number"] for one in history(app, path, limit=1, cursor=page["next_cursor"])["items"]] == [1]
+    assert [one["number"] for one in history(app, path)["items"]] == [2, 1]
+
+
 def test_every_change_of_a_subscription_is_a_fact(app: App, partner: Partner) -> None:
     """However many: what the state was and what came of it, in pages and on the license's page."""
     path = partner.new_license()
