@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from attribution.fence import FencedWarehouse
 from attribution.lease import Lease
 from attribution.publication import Publication
 from attribution.rebuild import Progress, rebuild_derived, rebuild_redis
@@ -119,7 +120,8 @@ class RunningAttribution:
             await asyncio.to_thread(self._service.stop)
             steps: list[str] = []
             try:
-                work = partial(rebuild_everything, self._settings, self._program, self._warehouse, steps.append)
+                held = self._settings, self._program, self._warehouse, self._lease
+                work = partial(rebuild_everything, *held, steps.append)
                 await asyncio.to_thread(work)
             finally:
                 self._service = AttributionService(self._settings, self._program, self._warehouse, self._lease)
@@ -127,12 +129,16 @@ class RunningAttribution:
             return steps
 
 
-def rebuild_everything(settings: Settings, program: Program, warehouse: Warehouse, progress: Progress) -> None:
-    """Rebuild what can be derived, in Redis and in ClickHouse. No attribution may run meanwhile."""
+def rebuild_everything(
+    settings: Settings, program: Program, warehouse: Warehouse, lease: Lease, progress: Progress
+) -> None:
+    """Rebuild what can be derived, in Redis and in ClickHouse. No attribution may run meanwhile: it ends with LeaseLost
+    where the lease is gone, as after a pause of this process."""
+    warehouse = FencedWarehouse(warehouse, lease.require)
     client = SyncRedis.from_url(settings.effective_redis_url, socket_timeout=REBUILD_TIMEOUT_SECONDS)
     try:
         now_ms = time.time_ns() // 1_000_000
-        rebuild_derived(warehouse, program, now_ms, progress, Publication(client))
+        rebuild_derived(warehouse, program, now_ms, progress, Publication(client, lease.require))
         rebuild_redis(client, warehouse, program, now_ms, progress)
     finally:
         client.close()

@@ -43,8 +43,9 @@ def rebuild_command(settings: Settings) -> int:
     with own_warehouse(settings) as warehouse, ExitStack() as stack:
         redis_url = settings.redis_url or stack.enter_context(redis_server.running(settings))
         settings = replace(settings, redis_url=redis_url)
-        stack.enter_context(Lease(settings).held())
-        rebuild_everything(settings, program, warehouse, print)
+        lease = Lease(settings)
+        stack.enter_context(lease.held())
+        rebuild_everything(settings, program, warehouse, lease, print)
     return 0
 
 

@@ -17,7 +17,7 @@ from attribution.fence import FencedWarehouse
 from attribution.lease import Lease, LeaseLost
 from attribution.ledger import run_round
 from attribution.loader import Loader
-from attribution.process import WAITING, RunningAttribution, readiness
+from attribution.process import WAITING, RunningAttribution, readiness, rebuild_everything
 from attribution.publication import SETTLED, Publication
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
@@ -186,6 +186,28 @@ def test_who_was_stopped_while_publishing_does_not_tell_that_a_round_is_whole(
     lease.release()
     assert earned(warehouse) == 580
     assert not client.hexists(redis_keys.PROGRESS, SETTLED)
+
+
+def test_who_was_stopped_inside_a_rebuild_writes_nothing_when_it_wakes(
+    settings: Settings, client: redis.Redis, warehouse: Warehouse
+) -> None:
+    lease = Lease(settings)
+    lease.start()
+    until(lambda: lease.is_held, "the first is at work")
+    journal(client, *SALE)
+    Loader(client, warehouse, PROGRAM, lambda: 0).load_once()
+    run_round(warehouse, PROGRAM, 0)
+
+    def stopped(step: str) -> None:
+        client.set(redis_keys.ATTRIBUTION, "another process")
+        until(lambda: not lease.is_held, "its time is over")
+
+    # It tells of its round before it swaps the tables.
+    with pytest.raises(LeaseLost):
+        rebuild_everything(settings, PROGRAM, warehouse, lease, stopped)
+    lease.release()
+    assert earned(warehouse) == 580
+    assert audit(warehouse, PROGRAM).is_clean
 
 
 def test_who_opens_the_data_folder_again_waits_for_nobody(empty_redis_url: str, tmp_path: Path) -> None:
