@@ -118,6 +118,13 @@ def median(costs: list[Cost]) -> Cost:
     return sorted(costs, key=lambda cost: cost.cpu_seconds)[len(costs) // 2]
 
 
+MONTHS = """
+select distinct partition
+from system.parts
+where active and table = 'clicks' and database = currentDatabase()
+"""
+
+
 class Bench:
     """A program of some size in a database of its own."""
 
@@ -145,6 +152,11 @@ class Bench:
         deadline_s = time.monotonic() + MERGE_SECONDS
         while self._warehouse.rows("select 1 from system.merges limit 1") and time.monotonic() < deadline_s:
             time.sleep(0.2)
+
+    def merge_months(self) -> None:
+        """Make each month of clicks one part, as ClickHouse does by itself some hours after a month's last click."""
+        for row in self._warehouse.rows(MONTHS):
+            self._warehouse.run(f"optimize table clicks partition {row['partition']} final")
 
     def new_payments(self, count: int) -> None:
         """A load of payments of licenses that are known."""

@@ -99,6 +99,7 @@ def make_program(data: Path, size: Size) -> int:
     program = Bench(Settings(data=data).effective_clickhouse_url, "lasttouch", size, start_ms)
     program.make_facts()
     program.round()
+    program.merge_months()
     program.wait_for_merges()
     lines = program.count("ledger")
     program.leave()
@@ -121,7 +122,7 @@ def ask_program(data: Path, size: Size, seconds: float, pollers: int) -> dict[st
         redirects = [_clicked(server, size, seconds / 2)]
         busy_s, began_s = _processor_seconds(server), time.perf_counter()
         with ThreadPoolExecutor(1) as visitors:
-            clicking = visitors.submit(_clicked, server, size, seconds)
+            clicking = visitors.submit(_clicked, server, size, 2 * seconds)
             polled = _poll(server, [tokens[name] for name in names], seconds)
             redirects.append(clicking.result())
         busy_s, took_s = _processor_seconds(server) - busy_s, time.perf_counter() - began_s
@@ -170,9 +171,10 @@ def _clicked(server: Server, size: Size, seconds: float) -> Latency:
 
 
 def _poll(server: Server, tokens: Sequence[str], seconds: float) -> dict[str, list[Took]]:
-    """Partners whose programs each ask once a second for something else of POLLED. Question → how long answers took."""
+    """Partners whose programs each ask once a second for something else of POLLED, for twice as long. Question → how
+    long answers took in the second half."""
     targets = _targets()
-    stop = threading.Event()
+    stop, counts = threading.Event(), threading.Event()
     found: dict[str, list[Took]] = defaultdict(list)
 
     def partner(number: int) -> None:
@@ -181,12 +183,15 @@ def _poll(server: Server, tokens: Sequence[str], seconds: float) -> dict[str, li
         while not stop.is_set():
             target = targets[turn % len(targets)]
             took = _ask(server, tokens[number], target)
-            found[target].append(took)
+            if counts.is_set():
+                found[target].append(took)
             turn += 1
             stop.wait(max(0.0, POLL_SECONDS - took.client_ms / 1000))
 
     with ThreadPoolExecutor(len(tokens)) as partners:
         running = [partners.submit(partner, number) for number in range(len(tokens))]
+        stop.wait(seconds)  # what clicks have changed since they asked last is read in this time
+        counts.set()
         stop.wait(seconds)
         stop.set()
         for each in running:

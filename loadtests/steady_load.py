@@ -35,13 +35,13 @@ class _Load:
         self.latencies: list[float] = []
         self.errors = 0
         self._due: deque[tuple[bytes, float]] = deque()
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()  # used in turn, so that none is closed for its silence
 
     def ask(self, request: bytes, due_s: float) -> None:
         """Send a request that was due at a time, as soon as it can be."""
         self._due.append((request, due_s))
         if self._idle:
-            self._idle.pop().send(*self._due.popleft())
+            self._idle.popleft().send(*self._due.popleft())
 
     def is_free(self, connection: _Connection) -> None:
         if self._due:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -57,8 +59,9 @@ async def link_check(room: Room, viewer: Viewer, request: Request) -> Response:
 async def overview(room: Room, viewer: Viewer, request: Request) -> Response:
     values = read_query(request, ("date_from", "date_to"))
     first, last = read_days_asked(values["date_from"], values["date_to"], room.now_ms())
-    days = await read_days(room, viewer.partner_id, first, last)
-    balance = await read_balance(room, viewer.partner_id)
+    days, balance = await asyncio.gather(
+        read_days(room, viewer.partner_id, first, last), read_balance(room, viewer.partner_id)
+    )
     items = [
         {"day": day.isoformat(), **{name: days.values[name][number] for name in NUMBERS}}
         for number, day in enumerate(days.days)
