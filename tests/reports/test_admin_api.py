@@ -192,14 +192,21 @@ def test_a_payment_says_what_it_earned_or_why_not(app: App, payment_id: str, fir
     assert payment_id in page and found["tiers"][0]["text"] in page
 
 
+CALLS = 10  # at most, of some seconds each
+
+
 def test_a_license_on_its_way_is_waited_for(app: App) -> None:
     app.redis.hset(redis_keys.LICENSES, mapping={"LATE": "{}", "STUCK": "{}"})
     facts = (world.click(70, "P", 30, 70), world.signup("LATE", 31, 70))
     later = threading.Timer(0.5, lambda: world.load(app.warehouse, *facts, load_id=2))
     later.start()
-    found = app.admin("/v2/admin/licenses/LATE/attribution")
+    # One call waits for it; on a busy machine attribution may take longer, and then the answer says to ask again.
+    for _ in range(CALLS):
+        found = app.get("/v2/admin/licenses/LATE/attribution", ADMIN_TOKEN)
+        if found.status != 503:
+            break
     later.join()
-    assert found["partner_id"] == "P"
+    assert found.status == 200 and found.json["partner_id"] == "P", found.text
     answer = app.get("/v2/admin/licenses/STUCK/attribution", ADMIN_TOKEN)
     assert answer.status == 503 and answer.headers["Retry-After"]
 
