@@ -2,8 +2,8 @@
 
 A process that was stopped for longer than a lease lives, by the machine or by somebody, wakes in the middle of a load
 or a round that another process has done meanwhile. Every statement that writes asks first whether it is still this
-process's turn; by the clock, so that who was stopped knows as soon as it wakes. What ClickHouse was already told goes
-on: it was told in time.
+process's turn; by a clock that goes on while the machine is suspended, so that who was stopped knows as soon as it
+wakes. What ClickHouse was already told goes on: it was told in time.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +32,14 @@ TAKE_SECONDS = 0.2  # from one look to the next while somebody else holds it, or
 REDIS_TIMEOUT_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
+
+
+def passed_s() -> float:
+    """Seconds since some moment, with those in which the machine was suspended. `time.monotonic` leaves these out, and
+    Redis does not: by it a lease would seem to hold for up to LEASE_SECONDS after it is gone."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(time.CLOCK_MONOTONIC)  # goes on in suspend on macOS
 
 
 class LeaseLost(Unavailable):
@@ -63,7 +72,7 @@ class Lease:
     @property
     def is_held(self) -> bool:
         """Whether it is this process's turn. Taken strictly: by the clock of before it was renewed."""
-        return time.monotonic() < self._held_until_s
+        return passed_s() < self._held_until_s
 
     def require(self) -> None:
         """Raise LeaseLost where it is not this process's turn any more."""
@@ -104,7 +113,7 @@ class Lease:
             self._stopping.wait(RENEW_SECONDS if self.is_held and self.holder is None else TAKE_SECONDS)
 
     def _renew(self) -> None:
-        asked_s = time.monotonic()
+        asked_s = passed_s()
         try:
             other = self._take(keys=[redis_keys.ATTRIBUTION], args=[self._name, int(1000 * LEASE_SECONDS)])
         except redis.RedisError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from attribution import lease as lease_module
 from attribution.audit import audit
 from attribution.facts import QUERIES as ROUND_QUERIES
 from attribution.fence import FencedWarehouse
-from attribution.lease import Lease, LeaseLost
+from attribution.lease import LEASE_SECONDS, Lease, LeaseLost
 from attribution.ledger import run_round
 from attribution.loader import Loader
 from attribution.process import WAITING, RunningAttribution, readiness, rebuild_everything
@@ -109,6 +111,30 @@ def test_who_has_lost_the_lease_stops_and_learns_what_the_other_did(
     until(lambda: attributed(client) == 6, "it goes on where the other ended")
     assert earned(warehouse) == 880
     assert pipeline(client) == {"accepted": 6, "stored": 6, "duplicates": 0, "quarantined": 0, "pending": 0}
+
+
+def test_a_machine_that_was_suspended_knows_as_soon_as_it_wakes(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock that counts suspended time has moved on, the one that does not has not; nobody has asked Redis yet."""
+    monkeypatch.setattr(lease_module, "RENEW_SECONDS", 60.0)
+    counts_suspended = time.CLOCK_BOOTTIME if sys.platform == "linux" else time.CLOCK_MONOTONIC
+    asleep_s = 0.0
+    clock_s = time.clock_gettime
+
+    def as_after_suspend(clock: int) -> float:
+        return clock_s(clock) + (asleep_s if clock == counts_suspended else 0.0)
+
+    monkeypatch.setattr(time, "clock_gettime", as_after_suspend)
+    lease = Lease(settings)
+    lease.start()
+    until(lambda: lease.is_held, "it is at work")
+    lease.require()
+    asleep_s = LEASE_SECONDS
+    assert not lease.is_held
+    with pytest.raises(LeaseLost):
+        lease.require()
+    lease.release()
 
 
 class Stopped(FencedWarehouse):
