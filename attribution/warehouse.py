@@ -30,6 +30,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError,
 from tracker.errors import LasttouchError, Unavailable
 
 _SCHEMA = Path(__file__).with_name("schema")
+_INCLUDE = re.compile(r"\(include ([a-z_]+)\)")
 _DATABASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 
 # Every session's settings: times without a zone are UTC, bytes of JSON lines may carry fields that are not columns,
@@ -160,8 +161,14 @@ class Warehouse:
 
 
 def load_queries(folder: Path) -> Mapping[str, str]:
-    """The statements of a folder: file stem → SQL."""
-    return {path.stem: path.read_text().rstrip().removesuffix(";") for path in sorted(folder.glob("*.sql"))}
+    """The statements of a folder: file stem → SQL. What several of them say is in its folder `parts`, a select a file:
+    `(include name)` stands for that of `parts/name.sql`, which may read what the statement names before."""
+
+    def sql(path: Path) -> str:
+        text = path.read_text().rstrip().removesuffix(";")
+        return _INCLUDE.sub(lambda found: f"(\n{sql(folder / 'parts' / f'{found[1]}.sql')}\n)", text)
+
+    return {path.stem: sql(path) for path in sorted(folder.glob("*.sql"))}
 
 
 def open_client_store(warehouse: Warehouse, data_center: str) -> Warehouse:

@@ -41,16 +41,7 @@ with
             and license_id in (select license_id from licenses)
         group by license_id
     ),
-    trials as (
-        select
-            license_id,
-            addDays(
-                signed_up_at,
-                coalesce(trial_days, nullIf(JSONExtractUInt(answered, 'deal', 'trial_days'), 0), {trial_days:UInt16})
-            ) as ends_at
-        from signups
-        where license_id in (select license_id from licenses)
-    ),
+    trials as (include signup_trials),
     visits as (
         select click_id, if(landing_query like '%utm_%', concat('?', landing_query), '') as url
         from clicks

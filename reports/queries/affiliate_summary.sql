@@ -19,16 +19,7 @@ with
         where license_id in (select license_id from licenses)
         group by license_id
     ),
-    trials as (
-        select
-            license_id,
-            addDays(
-                signed_up_at,
-                coalesce(trial_days, nullIf(JSONExtractUInt(answered, 'deal', 'trial_days'), 0), {trial_days:UInt16})
-            ) as ends_at
-        from signups
-        where license_id in (select license_id from licenses)
-    ),
+    trials as (include signup_trials),
     stages as (
         select
             money.payment_count > 0 as is_paid,

@@ -10,27 +10,13 @@ with
         select partner_id from recruitments final where recruiter_id = {partner_id:String}
     ),
     licenses as materialized (
-        select license_id, started_at, transferred_at
+        select license_id, transferred_at
         from bindings final
         where partner_id in (select partner_id from owners)
     ),
-    trials as (
-        select
-            license_id,
-            coalesce(
-                trial_days, nullIf(JSONExtractUInt(answered, 'deal', 'trial_days'), 0), {trial_days:UInt16}
-            ) as trial_length
-        from signups
-        where license_id in (select license_id from licenses)
-        union all
-        select license_id, ifNull(trial_days, {trial_days:UInt16}) as trial_length
-        from solution_licenses
-        where license_id in (select license_id from licenses)
-    ),
+    trials as (include trials),
     moments as (
-        select addDays(licenses.started_at, trials.trial_length) as moment
-        from licenses
-        inner join trials on trials.license_id = licenses.license_id
+        select ends_at as moment from trials
         union all
         select addDays(assumeNotNull(transferred_at), arrayJoin([0, 14])) from licenses where transferred_at is not null
         union all

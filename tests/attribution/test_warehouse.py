@@ -154,6 +154,23 @@ def test_queries_are_loaded_by_name(tmp_path: Path) -> None:
     assert load_queries(tmp_path) == {"one": "-- one\nselect 1"}
 
 
+def test_statements_include_parts(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A part is a select in brackets, reads what the statement names, and may include others."""
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "doubled.sql").write_text("select n * 2 as n from numbered  -- twice\n")
+    (tmp_path / "parts" / "eightfold.sql").write_text("with twice as (include doubled) select n * 4 as n from twice\n")
+    (tmp_path / "both.sql").write_text(
+        "with numbered as (select number as n from numbers(3)), other as (include eightfold)\n"
+        "select n from other union all select n from (include doubled)\n"
+    )
+    statements_by_name = load_queries(tmp_path)
+    assert list(statements_by_name) == ["both"]
+    assert sorted(row["n"] for row in warehouse.rows(statements_by_name["both"])) == [0, 0, 2, 4, 8, 16]
+    (tmp_path / "wrong.sql").write_text("select * from (include nothing)")
+    with pytest.raises(FileNotFoundError, match=r"nothing\.sql"):
+        load_queries(tmp_path)
+
+
 def test_subscription_events_of_before_they_were_facts_are_moved(warehouse: Warehouse) -> None:
     """Schema 010 takes them out of the states that were kept, once, and the audit finds nothing wrong with them."""
     at = 1_770_000_000_000
