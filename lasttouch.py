@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import socket
 import sys
@@ -13,11 +12,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from loadtests.bench_command import BENCH_FLAGS, bench
 from tracker.errors import LasttouchError, SettingError
+from tracker.flags import DATA, WORKERS, Flag, Options
 from tracker.settings import VARIABLES, Settings, read_settings
-
-Options = argparse.Namespace
-
 
 # ── Commands ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -121,66 +119,6 @@ def quarantine(options: Options) -> int:
     return quarantine_command(read_settings(data=options.data), options.replay or [])
 
 
-def bench(options: Options) -> int:
-    """measure, side by side in one run, or break a server of its own; JSON on the last line"""
-    print(json.dumps(BENCHES[options.what](options)))
-    return 0
-
-
-def _bench_redirect(options: Options) -> dict[str, Any]:
-    from loadtests.bench_directory import bench_directory
-    from loadtests.bench_redirect import bench_redirect
-
-    load = (options.rounds or 5, options.seconds or 4.0, options.connections or 64)
-    measured = bench_redirect(*load)
-    if options.links:
-        measured["directory"] = bench_directory(options.links, max(1, options.links // 5), *load)
-    return measured
-
-
-def _bench_kill(options: Options) -> dict[str, Any]:
-    from loadtests.bench_kill import bench_kill
-
-    return bench_kill(options.rounds or 200, options.seconds or 3.0, options.seed, options.workers)
-
-
-def _bench_load(options: Options) -> dict[str, Any]:
-    from loadtests.bench_load import bench_load
-
-    connections, seconds = options.connections or 64, options.seconds or 20.0
-    return bench_load(options.rounds or 3, seconds, connections, options.waiting, options.workers)
-
-
-def _bench_rebuild(options: Options) -> dict[str, Any]:
-    from loadtests.bench_rebuild import Size, bench_rebuild
-
-    return bench_rebuild(Size(options.clicks, options.signups, options.payments, options.partners).times(options.scale))
-
-
-def _bench_report(options: Options) -> dict[str, Any]:
-    from loadtests.bench_rebuild import Size
-    from loadtests.bench_report import bench_report
-
-    size = Size(options.clicks, options.signups, options.payments, options.partners).times(options.scale)
-    return bench_report(size, options.seconds or 30.0, options.connections or 50)
-
-
-def _bench_day(options: Options) -> dict[str, Any]:
-    from loadtests.bench_day import bench_day
-
-    return bench_day(options.rounds or 8640, options.seconds)
-
-
-BENCHES: dict[str, Callable[[Options], dict[str, Any]]] = {
-    "redirect": _bench_redirect,
-    "load": _bench_load,
-    "kill": _bench_kill,
-    "rebuild": _bench_rebuild,
-    "report": _bench_report,
-    "day": _bench_day,
-}
-
-
 def redis(options: Options) -> int:
     """become the embedded redis-server"""
     from tracker import lifeline, redis_server
@@ -208,28 +146,13 @@ def sites(options: Options) -> int:
 # ── Flags ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """One option of a command, as argparse takes it."""
-
-    name: str
-    how: dict[str, Any]
-
-
 def _port(text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; give 0 to 65535, 0 for a free one")
     return int(text)
 
 
-def _workers(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers; give 1 to 64")
-    return int(text)
-
-
 HIDDEN = argparse.SUPPRESS
-DATA = Flag("--data", {"metavar": "DIR", "help": "the data folder (default: LASTTOUCH_DATA, else ./data)"})
 HOST = Flag("--host", {"metavar": "H", "default": "127.0.0.1", "help": "address to listen on (default 127.0.0.1)"})
 TRACKER_PORT = Flag(
     "--tracker-port", {"metavar": "P", "type": _port, "default": 8000, "help": "the tracker's port (default 8000)"}
@@ -241,15 +164,6 @@ SITE_PORT = Flag(
         "metavar": "P",
         "type": _port,
         "help": "the example sites' port, with --demo (default 8002, or a free one where that is taken)",
-    },
-)
-WORKERS = Flag(
-    "--workers",
-    {
-        "metavar": "N",
-        "type": _workers,
-        "default": max(2, (os.cpu_count() or 2) - 1),
-        "help": "tracker processes (default: one fewer than there are cores, at least 2)",
     },
 )
 DEMO = Flag(
@@ -270,52 +184,6 @@ SELF_REFERRAL = Flag(
 )
 FORMAT = Flag("--format", {"choices": ["table", "json", "csv"], "default": "table", "help": "of what is printed"})
 REPLAY = Flag("--replay", {"metavar": "ID", "nargs": "+", "help": "put these pieces back; `all` for all of them"})
-WHAT = Flag(
-    "what",
-    {
-        "choices": list(BENCHES),
-        "help": "`redirect`: a durable click beside an empty answer; `load`: from the journal to the app's reports; "
-        "`kill`: traffic while processes are killed; `rebuild`: attribution beside the bare SQL that counts; "
-        "`report`: partners who ask for their reports; `day`: ClickHouse's tables after many small loads",
-    },
-)
-ROUNDS = Flag(
-    "--rounds",
-    {"metavar": "N", "type": int, "help": "rounds (default: redirect 5, load 3, kill 200; day: loads, 8640)"},
-)
-SECONDS = Flag(
-    "--seconds",
-    {
-        "metavar": "S",
-        "type": float,
-        "help": "of load (default: redirect 4, load 20, kill 3 a round); day: at most (default: as long as it takes)",
-    },
-)
-LINKS = Flag(
-    "--links",
-    {
-        "metavar": "N",
-        "type": int,
-        "default": 1_000_000,
-        "help": "redirect: links in the large directory, with a fifth as many partners (default 1,000,000; 0: without)",
-    },
-)
-WAITING = Flag(
-    "--waiting",
-    {"metavar": "N", "type": int, "default": 1_000_000, "help": "load: clicks in the journal (default 1,000,000)"},
-)
-SEED = Flag("--seed", {"metavar": "N", "type": int, "help": "kill: do what a run that told this number did"})
-CONNECTIONS = Flag("--connections", {"metavar": "N", "type": int, "help": "at once (default: 64, report 50)"})
-SIZE = tuple(
-    Flag(
-        f"--{name}",
-        {"metavar": "N", "type": int, "default": count, "help": f"rebuild, report: how many (default {count:,})"},
-    )
-    for name, count in (("clicks", 20_000_000), ("signups", 400_000), ("payments", 2_000_000), ("partners", 10_000))
-)
-SCALE = Flag(
-    "--scale", {"metavar": "X", "type": float, "default": 1.0, "help": "rebuild, report: times as many (default 1)"}
-)
 # How a supervisor starts its children; see tracker/supervisor.py.
 CHILD = (
     Flag("--listen-fd", {"type": int, "help": HIDDEN}),
@@ -348,7 +216,7 @@ COMMANDS = (
     Command("linker", linker, (DATA,)),
     Command("whatif", whatif, (DATA, WINDOW_DAYS, FIRST_TIER, SECOND_TIER, MODEL, SELF_REFERRAL, FORMAT)),
     Command("quarantine", quarantine, (DATA, REPLAY)),
-    Command("bench", bench, (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS, LINKS, WAITING, SEED, WORKERS, *SIZE, SCALE)),
+    Command("bench", bench, BENCH_FLAGS),
     Command("redis", redis, (DATA, *CHILD), hidden=True),
     Command("example", example, (DATA, *EXAMPLE, *CHILD), hidden=True),
     Command("sites", sites, (DATA, *EXAMPLE, *CHILD), hidden=True),

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import lasttouch
+from tracker.flags import DATA
 from tracker.settings import VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +32,7 @@ def test_only_settings_that_exist_are_named(page: Path) -> None:
 def test_every_command_and_flag_is_documented(command: lasttouch.Command) -> None:
     (row,) = [line for line in SETTINGS.splitlines() if line.startswith(f"| `lasttouch {command.name}")]
     for flag in command.flags:
-        if flag.how.get("help") != lasttouch.HIDDEN and flag is not lasttouch.DATA:
+        if flag.how.get("help") != lasttouch.HIDDEN and flag is not DATA:
             assert (flag.how["metavar"] if flag.name == "file" else flag.name) in row
 
 
@@ -44,7 +45,7 @@ def test_only_commands_that_exist_are_named() -> None:
 
 def test_every_command_takes_the_data_folder_and_has_help() -> None:
     for command in lasttouch.COMMANDS:
-        assert lasttouch.DATA in command.flags
+        assert DATA in command.flags
         assert command.run.__doc__
 
 
