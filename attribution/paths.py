@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path as File
 from typing import Any
 
+from attribution.facts import read_published
 from attribution.multi_touch import Path
 from attribution.warehouse import Warehouse, load_queries
 from tracker.program import Program
@@ -72,13 +73,17 @@ class Paths:
 
 
 def read_paths(warehouse: Warehouse, program: Program, wanted: PathsWanted) -> Paths:
-    """All paths of a period, as published. Raises WarehouseUnavailable."""
+    """All paths of a period as the newest published round saw them, whole, however long it takes and whatever is
+    published meanwhile. Raises WarehouseUnavailable."""
+    published = read_published(warehouse)
     period: dict[str, Any] = {"from_ms": wanted.from_ms, "to_ms": wanted.to_ms, "window_ms": program.window_ms}
     clicks = warehouse.rows(QUERIES["paths_count_clicks"], **period)[0]["clicks"]
     shares = clicks // MAX_SAMPLED_CLICKS + 1
     rows = warehouse.rows(
         QUERIES["paths_gather"],
         **period,
+        round=published.round,
+        through_load=published.through_load,
         by=wanted.by,
         conversion=wanted.conversion,
         product=wanted.product,

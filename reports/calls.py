@@ -30,7 +30,7 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of the API. `path` is Starlette's; `body` and `answer` map fields to what they hold. The handler of what
-    rounds have decided is `whole`, but for those that read the whole history, which is of published rounds anyway."""
+    rounds have decided is `whole`, but for those that read the whole history: these read it as one round saw it."""
 
     method: str
     path: str

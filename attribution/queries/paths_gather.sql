@@ -1,34 +1,45 @@
 -- The paths of countable clicks (R1) that end in a period: with a signup that a click won (R2), or with a visitor's last
 -- click that no signup followed within the window. A path holds the clicks of the window before its end; one of the
--- second kind only those that no signup followed.
+-- second kind only those that no signup followed. All is as one round saw it, however many are published meanwhile: its
+-- bindings among all versions, and the facts that it had. Only clicks that nobody's binding depends on are told as loaded.
 -- Grain: one row per sequence of channels, the most conversions first; `all_…` count the rows beyond max_paths too.
--- Parameters: from_ms and to_ms (of the paths' ends: inclusive, exclusive), window_ms, by (partner, campaign, product),
---   product (of the signup, or of the last click without one; empty for all), conversion (trial: every such signup,
---   paid: one whose license has paid), half_life_ms (the age at which a touch weighs half), shares (one of so many
---   visitors who never signed up is looked at, and counted so many times), max_touches (longer paths keep their first
---   and their newest), max_paths.
+-- Parameters: round, and through_load, the newest load that it has seen; from_ms and to_ms (of the paths' ends:
+--   inclusive, exclusive), window_ms, by (partner, campaign, product), product (of the signup, or of the last click
+--   without one; empty for all), conversion (trial: every such signup, paid: one whose license has paid), half_life_ms
+--   (the age at which a touch weighs half), shares (one of so many visitors who never signed up is looked at, and counted
+--   so many times), max_touches (longer paths keep their first and their newest), max_paths.
 with
     toUUID('00000000-0000-0000-0000-000000000000') as nobody,
     fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') as period_begin,
     fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') as period_end,
-    (select max(round) from rounds) as published,
-    active as (
-        select partner_id, argMax(spans, round) as active_spans
-        from partner_spans
-        where round <= published
+    holds as (
+        select partner_id, occurred_at, argMax(kind, event_id) = 'suspended' as is_suspended
+        from partner_events
+        where kind in ('suspended', 'reinstated') and load_id <= {through_load:UInt64}
+        group by partner_id, occurred_at
+    ),
+    held as (
+        select partner_id, arraySort(groupArray((occurred_at, is_suspended))) as holds
+        from holds
         group by partner_id
     ),
+    joins as (
+        select partners.partner_id as partner_id, partners.joined_at as joined_at, held.holds as holds
+        from partners
+        left join held on held.partner_id = partners.partner_id
+        where partners.load_id <= {through_load:UInt64}
+    ),
     newest_bindings as (
-        select license_id, click_id
-        from bindings
-        where round <= published
-        order by round desc
-        limit 1 by license_id
+        select license_id, argMax(click_id, round) as newest_click
+        from binding_versions
+        where round <= {round:UInt64}
+        group by license_id
     ),
     won as (
         select license_id, assumeNotNull(visitor_id) as visitor, signed_up_at as ended_at
         from signups
-        where license_id in (select license_id from newest_bindings where click_id != nobody)
+        where license_id in (select license_id from newest_bindings where newest_click != nobody)
+            and load_id <= {through_load:UInt64}
             and visitor_id is not null
             and signed_up_at >= period_begin
             and signed_up_at < period_end
@@ -37,6 +48,7 @@ with
     reversals as (
         select payment_id, sum(if(kind = 'chargeback_won', -amount_cents, amount_cents)) as reversed_cents
         from refunds
+        where load_id <= {through_load:UInt64}
         group by payment_id
     ),
     money as (
@@ -47,6 +59,7 @@ with
         from payments
         left join reversals on reversals.payment_id = payments.payment_id
         where payments.license_id in (select license_id from won)
+            and payments.load_id <= {through_load:UInt64}
         group by payments.license_id
     ),
     won_clicks as (
@@ -61,6 +74,7 @@ with
         from clicks
         inner join won on won.visitor = clicks.visitor_id
         where clicks.visitor_id in (select visitor from won)
+            and clicks.load_id <= {through_load:UInt64}
             and clicks.verdict = 'human'
             and clicks.clicked_at <= won.ended_at
             and toUnixTimestamp64Milli(clicks.clicked_at)
@@ -80,16 +94,17 @@ with
                 )
             )) as touches
         from won_clicks
-        inner join active on active.partner_id = won_clicks.partner_id
-        where arrayExists(
-            span -> span.1 <= won_clicks.clicked_at and won_clicks.clicked_at < span.2, active.active_spans
-        )
+        inner join joins on joins.partner_id = won_clicks.partner_id
+        where joins.joined_at <= won_clicks.clicked_at
+            and not tupleElement(arrayLast(hold -> hold.1 <= won_clicks.clicked_at, joins.holds), 2)
         group by won_clicks.license_id
     ),
     every_signup as (
         select assumeNotNull(visitor_id) as visitor, signed_up_at
         from signups
-        where visitor_id is not null and cityHash64(visitor_id) % {shares:UInt32} = 0
+        where visitor_id is not null
+            and cityHash64(visitor_id) % {shares:UInt32} = 0
+            and load_id <= {through_load:UInt64}
     ),
     sampled_clicks as (
         select visitor_id, clicked_at, click_id, partner_id, campaign, product
@@ -124,10 +139,9 @@ with
                 )
             )) as touches
         from lost_clicks
-        inner join active on active.partner_id = lost_clicks.partner_id
-        where arrayExists(
-            span -> span.1 <= lost_clicks.clicked_at and lost_clicks.clicked_at < span.2, active.active_spans
-        )
+        inner join joins on joins.partner_id = lost_clicks.partner_id
+        where joins.joined_at <= lost_clicks.clicked_at
+            and not tupleElement(arrayLast(hold -> hold.1 <= lost_clicks.clicked_at, joins.holds), 2)
         group by lost_clicks.visitor_id
         having ended_at >= period_begin
             and (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -12,12 +12,24 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from attribution import ledger
 from attribution import paths as paths_module
 from attribution.ledger import run_round
 from attribution.multi_touch import OTHERS, Path, last_touch, merged
 from attribution.paths import By, Conversion, Paths, PathsWanted, read_paths
 from attribution.warehouse import Warehouse
-from tests.attribution.fact_writer import DAY, START, FactWriter, at, clicked, joined, paid, refunded, signed_up
+from tests.attribution.fact_writer import (
+    DAY,
+    START,
+    FactWriter,
+    at,
+    changed,
+    clicked,
+    joined,
+    paid,
+    refunded,
+    signed_up,
+)
 from tests.delivery import empty
 from tests.histories import History, merged_histories
 from tests.reference import AnyFact, once, outcome
@@ -218,6 +230,77 @@ def test_a_click_that_a_later_signup_follows_is_not_lost_whatever_the_period(war
     FactWriter(warehouse).load(joined("P"), clicked(1, "P", 1), signed_up("L", 50))
     run_round(warehouse, PROGRAM, NOW)
     assert read_paths(warehouse, PROGRAM, replace(ALL_TIME, to_ms=at(20))) == Paths(())
+
+
+BEFORE = (joined("P"), joined("Q"), clicked(1, "P", 1, visitor=1), signed_up("L1", 2, 1), paid("p1", "L1", 1000, 3))
+AFTER = (
+    clicked(2, "Q", 4, visitor=2), signed_up("L2", 5, 2), paid("p2", "L2", 700, 6),
+    clicked(3, "Q", 1.5, visitor=1), refunded("r1", "p1", 400, 7), changed("s1", "P", 0.5, "suspended"),
+)  # fmt: skip
+"""A sale of Q's; and of P's client a late click on Q's link, a refund, and that P was suspended before."""
+
+
+class Died(Exception):
+    """The process ends here."""
+
+
+def test_what_is_loaded_and_not_attributed_is_on_no_path(warehouse: Warehouse) -> None:
+    writer = FactWriter(warehouse)
+    writer.load(*BEFORE)
+    run_round(warehouse, PROGRAM, NOW)
+    writer.load(*AFTER)
+    assert_same(read_paths(warehouse, PROGRAM, ALL_TIME), expected_paths((*BEFORE, AFTER[0]), ALL_TIME))
+    run_round(warehouse, PROGRAM, NOW)
+    assert_same(read_paths(warehouse, PROGRAM, ALL_TIME), expected_paths((*BEFORE, *AFTER), ALL_TIME))
+
+
+def test_half_a_round_is_read_as_a_whole_one(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is published, and its process dies with only the spans of it current."""
+    writer = FactWriter(warehouse)
+    writer.load(*BEFORE)
+    run_round(warehouse, PROGRAM, NOW)
+    writer.load(*AFTER)
+    expected = expected_paths((*BEFORE, *AFTER), ALL_TIME)
+
+    def dies(*_: object) -> None:
+        warehouse.run(ledger.QUERIES["ledger_apply_spans"], round=2)
+        raise Died
+
+    monkeypatch.setattr(ledger, "_apply", dies)
+    with pytest.raises(Died):
+        run_round(warehouse, PROGRAM, NOW)
+    assert warehouse.rows("select max(round) as round from bindings") == [{"round": 1}]
+    assert_same(read_paths(warehouse, PROGRAM, ALL_TIME), expected)
+
+
+class Interrupted(Warehouse):
+    """A warehouse in which `meanwhile` happens before the statement that gathers paths."""
+
+    meanwhile: Callable[[], None]
+
+    def rows(self, query: str, /, **parameters: object) -> list[dict[str, Any]]:
+        if query == paths_module.QUERIES["paths_gather"]:
+            self.meanwhile()
+        return super().rows(query, **parameters)
+
+
+def test_rounds_that_come_meanwhile_change_nothing(warehouse: Warehouse, clickhouse_url: str) -> None:
+    writer = FactWriter(warehouse)
+    writer.load(*BEFORE)
+    run_round(warehouse, PROGRAM, NOW)
+    reading = Interrupted.open(clickhouse_url, warehouse.database)
+    assert isinstance(reading, Interrupted)
+
+    def meanwhile() -> None:
+        writer.load(*AFTER)
+        run_round(warehouse, PROGRAM, NOW)
+        warehouse.run("optimize table partner_spans final")
+        warehouse.run("optimize table binding_versions final")
+
+    reading.meanwhile = meanwhile
+    found = read_paths(reading, PROGRAM, ALL_TIME)
+    assert_same(found, expected_paths((*BEFORE, AFTER[0]), ALL_TIME))
+    reading.close()
 
 
 def test_merging_keeps_the_busiest_and_every_journey() -> None:
