@@ -26,7 +26,10 @@ from reports.partner_api.contract import CONTRACT_OPERATIONS
 from tests.delivery import PROGRAM, Delivery, differences, empty, expected_after, stored_outcome, unbalanced
 from tests.histories import DAY, START, History, import_line, merged, reduced
 from tests.in_process import ADMIN_TOKEN, InProcess
-from tests.partner_figures import LATELY, Account, Campaign, Figures, day_of, span_between, unlike, whole_days
+from tests.partner_answers import Answers
+from tests.partner_figures import LATELY, Account, Campaign
+from tests.partner_questions import questions, unlike
+from tests.periods import day_of, span_between, whole_days
 from tests.test_histories import SEED, drawn
 
 HISTORIES = int(os.environ.get("HISTORIES_TOLD", "4"))
@@ -95,11 +98,11 @@ class Telling:
         found += unbalanced(self.warehouse)
         for place, part in enumerate(history.parts or (history,)):
             facts = [fact for batch in part.batches[:number] for fact in batch]
-            figures = Figures(facts, PROGRAM, self.program.now_ms)
-            for partner_id in figures.partner_ids:
+            answers = Answers(facts, PROGRAM, self.program.now_ms)
+            for partner_id in answers.partner_ids:
                 chance = random.Random(f"{self.seed} {place} {number} {partner_id}")
-                found += self.told(figures, partner_id, chance)
-                found += self.withdraws(figures, partner_id, chance)
+                found += self.told(answers, partner_id, chance)
+                found += self.withdraws(answers, partner_id, chance)
                 self.starts_campaign(partner_id, chance)
         return found
 
@@ -114,23 +117,23 @@ class Telling:
         listed = self.program.get(target, partner.token).json["results"]
         partner.account.campaigns = [Campaign(c["id"], c["slug"], c["name"], c["product"]) for c in listed]
 
-    def told(self, figures: Figures, partner_id: str, chance: random.Random) -> list[str]:
+    def told(self, answers: Answers, partner_id: str, chance: random.Random) -> list[str]:
         """How what a partner is told differs from what it must be."""
         found = []
         partner = self.partner(partner_id)
         first, last = sorted(chance.choices(MOMENTS, k=2))
         spans = (ALL, span_between(first, last, chance), span_between(first - 1000, last - 1000, chance))
-        questions = list(figures.questions(partner_id, partner.account, spans, chance))
-        asked = [question for question in questions if chance.random() < SHARE]
-        answers = self.program.get_all([target for target, _ in asked], partner.token)
-        for (target, expected), answer in zip(asked, answers, strict=True):
+        every = list(questions(answers, partner_id, partner.account, spans, chance))
+        asked = [question for question in every if chance.random() < SHARE]
+        told = self.program.get_all([target for target, _ in asked], partner.token)
+        for (target, expected), answer in zip(asked, told, strict=True):
             if answer.status != 200:
                 found.append(f"{partner_id} GET {target}: {answer.status} {answer.body!r}")
             else:
                 found += [f"{partner_id} GET {target}: {one}" for one in unlike(answer.json, expected)]
         return found
 
-    def withdraws(self, figures: Figures, partner_id: str, chance: random.Random) -> list[str]:
+    def withdraws(self, answers: Answers, partner_id: str, chance: random.Random) -> list[str]:
         """R18: now and then a partner asks for all there is, and finance pays or refuses what was asked for."""
         partner = self.partner(partner_id)
         account = partner.account
@@ -143,7 +146,7 @@ class Telling:
         if chance.random() < 0.5:
             return []
         self.does("PUT", "/v2/partners/billing", partner.token, BILLING)
-        available = figures.available(partner_id, account)
+        available = answers.available(partner_id, account)
         answer = self.program.call("POST", "/v2/partners/withdrawals", partner.token)
         if (answer.status == 201) != (available >= LEAST_CENTS) or answer.status not in (201, 403):
             return [f"{partner_id} has {available}; a withdrawal is answered {answer.status} {answer.body!r}"]
@@ -153,7 +156,7 @@ class Telling:
             partner.waiting.append((answer.json["withdrawal_id"], available))
             account.pending_cents += available
         balance = self.program.get("/v2/partners/balance", partner.token).json
-        return [f"{partner_id} balance{one}" for one in unlike(balance, figures.balance(partner_id, account))]
+        return [f"{partner_id} balance{one}" for one in unlike(balance, answers.balance(partner_id, account))]
 
     def does(self, method: str, target: str, token: str, body: Mapping[str, Any] | None = None) -> None:
         """A call that succeeds."""
@@ -205,14 +208,14 @@ def test_the_app_tells_each_partner_what_the_rules_give(
 
 
 def test_every_call_that_has_figures_is_asked() -> None:
-    """A call that is new and has a figure needs a question (partner_figures.py)."""
+    """A call that is new and has a figure needs a question (partner_questions.py)."""
     chance = random.Random(1)
     asked = set()
     for history in all_histories():
-        figures = Figures(history.facts, PROGRAM, LAST + LATELY)
-        for partner_id in figures.partner_ids:
+        answers = Answers(history.facts, PROGRAM, LAST + LATELY)
+        for partner_id in answers.partner_ids:
             account = Account(campaigns=[Campaign(1, f"pp_default_{name}", name, name) for name in PROGRAM.products])
-            for target, _ in figures.questions(partner_id, account, [ALL], chance):
+            for target, _ in questions(answers, partner_id, account, [ALL], chance):
                 path = target.partition("?")[0]
                 asked |= {
                     name

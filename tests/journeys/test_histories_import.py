@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 
 from tests.harness import ADMIN_TOKEN, Journey, Server, send
 from tests.histories import DAY, START, histories, import_line
-from tests.partner_figures import Account, Campaign, Figures, day_of, unlike, whole_days
+from tests.partner_answers import Answers
+from tests.partner_figures import Account, Campaign
+from tests.partner_questions import questions, unlike
+from tests.periods import day_of, whole_days
 from tests.reference import AnyFact, Outcome, once, outcome, without_zeros
 from tracker.events import Clicked, Paid, SignedUp, SolutionLicenseCreated
 from tracker.program import Program
@@ -106,8 +109,8 @@ def compare_funnels(server: Server, facts: list[AnyFact], expected: Outcome) -> 
 def compare_figures(server: Server, facts: list[AnyFact], chance: random.Random) -> None:
     """What the app tells each partner over HTTP; tests/test_partner_figures.py has more of it."""
     now_ms = int(time.time() * 1000)
-    figures = Figures(facts, PROGRAM, now_ms)
-    for partner_id in figures.partner_ids:
+    answers = Answers(facts, PROGRAM, now_ms)
+    for partner_id in answers.partner_ids:
         admin = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         path = f"/v2/admin/partners/{partner_id}/tokens"
         made = send(server.app_port, "POST", path, {"label": "figures"}, admin)
@@ -117,7 +120,7 @@ def compare_figures(server: Server, facts: list[AnyFact], chance: random.Random)
         listed = send(server.app_port, "GET", search, None, bearer).json["results"]
         account = Account(campaigns=[Campaign(c["id"], c["slug"], c["name"], c["product"]) for c in listed])
         spans = (ALL, whole_days(day_of(START + 2 * DAY), day_of(START + 121 * DAY)))
-        for target, expected in figures.questions(partner_id, account, spans, chance):
+        for target, expected in questions(answers, partner_id, account, spans, chance):
             if chance.random() < ASKED:
                 told = send(server.app_port, "GET", target, None, bearer)
                 assert told.status == 200, (target, told.body)
