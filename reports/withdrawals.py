@@ -9,7 +9,7 @@ request stands, and finance sees the balance beside it.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import anyio
@@ -33,11 +33,19 @@ LEDGER_SECONDS = 4.0  # how long a request waits for the ledger to have what was
 LEDGER_POLL_SECONDS = 0.05
 
 
-async def request_withdrawal(room: Room, partner_id: str, seen_cents: int | None = None) -> Withdrawal:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a person was shown and agreed to: how much, and the PayPal address that it goes to."""
+
+    amount_cents: int
+    paypal: str
+
+
+async def request_withdrawal(room: Room, partner_id: str, seen: Seen | None = None) -> Withdrawal:
     """Ask for all that is available. Raises Forbidden below the program's minimum, Conflict without billing details,
     and Unavailable while the ledger lacks facts that were accepted.
 
-    `seen_cents` is what a person was shown and agreed to: where it is another amount by now, that is a Conflict.
+    Where `seen` says another amount or address than there is by now, that is a Conflict.
     """
     await ledger_is_current(room)
     billing = (redis_keys.BILLING, partner_id)
@@ -46,13 +54,16 @@ async def request_withdrawal(room: Room, partner_id: str, seen_cents: int | None
         numbers = numbers_in(known, partner_id)
         await room.directory.read(known, [record_key(number) for number in numbers])
         balance = await balance_with(room, partner_id, records_in(known, numbers))
-        if seen_cents is not None and seen_cents != balance.balance_cents:
+        if seen is not None and seen.amount_cents != balance.balance_cents:
             now_there = dollars(balance.balance_cents)
-            raise Conflict(f"{now_there} is available by now, not {dollars(seen_cents)}. Nothing was asked for.")
+            raise Conflict(f"{now_there} is available by now, not {dollars(seen.amount_cents)}. Nothing was asked for.")
         _require_minimum(room, balance.balance_cents)
         details = known.get(*billing)
         if details is None:
             raise Conflict("Save billing details first, so that finance knows where the money goes.")
+        paypal = paypal_of(details)
+        if seen is not None and seen.paypal != paypal:
+            raise Conflict(f"Your billing details have changed: the money goes to {paypal} now. Nothing was asked for.")
         asked = Withdrawal(
             number=await new_number(room.redis, known, "withdrawal"),
             partner_id=partner_id,
@@ -60,7 +71,7 @@ async def request_withdrawal(room: Room, partner_id: str, seen_cents: int | None
             status=PENDING,
             amount_cents=balance.balance_cents,
             invoice_id=invoice_id(partner_id, room.now_ms()),
-            paypal=paypal_of(details),
+            paypal=paypal,
         )
         key, document = asked.entry()
         write: dict[Key, str | None] = {

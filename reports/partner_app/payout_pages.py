@@ -17,7 +17,7 @@ from reports.partner_api.schemas import schema_errors
 from reports.partner_app.pages import show_subject, subject_of
 from reports.room import Room
 from reports.withdrawal_records import withdrawals_of
-from reports.withdrawals import invoice_id, request_withdrawal
+from reports.withdrawals import Seen, invoice_id, request_withdrawal
 from reports.wording import money
 from tracker.errors import Conflict, Forbidden, Unavailable
 from tracker.program import Program
@@ -53,8 +53,9 @@ async def ask(room: Room, viewer: Viewer, request: Request) -> Response:
     form = await read_form(room, viewer, request)
     shown = str(form.get("amount_cents", ""))
     is_amount = shown.isascii() and shown.isdigit() and len(shown) < 16
+    seen = Seen(int(shown) if is_amount else 0, str(form.get("paypal", "")))
     try:
-        made = await request_withdrawal(room, viewer.partner_id, int(shown) if is_amount else 0)
+        made = await request_withdrawal(room, viewer.partner_id, seen)
     except (Forbidden, Conflict) as problem:
         return await _page(room, viewer, request, problem.status, problem=problem.detail)
     except Unavailable as problem:

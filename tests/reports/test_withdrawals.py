@@ -124,13 +124,13 @@ def test_the_page_says_what_can_be_had_and_why_not_more(app: App, monkeypatch: p
     earn(app, "page", 500_000)
     available = cents(app)["available"]
     assert "save your billing details" in app.get("/partner/withdrawals", cookie=session).text
-    shown = {"amount_cents": str(available)}
+    shown = {"amount_cents": str(available), "paypal": BILLING["paypal"]}
     refused = ask(**form(), **shown)
     assert refused.status == 409 and "Save billing details first" in refused.text and 'role="alert"' in refused.text
     app.partner_api("PUT", "/billing", status=204, body=BILLING)
     assert ask(**shown).status == 403, "not without the page's own form"
     for wrong in ("", "-5", "x", "9" * 40, str(available - 1)):
-        assert ask(**form(), amount_cents=wrong).status == 409, wrong
+        assert ask(**form(), **shown | {"amount_cents": wrong}).status == 409, wrong
     app.redis.hincrby(redis_keys.FACT_COUNTS, "accepted", 1)
     waits = ask(**form(), **shown)
     assert waits.status == 503 and "does not have everything yet" in waits.text
@@ -141,7 +141,7 @@ def test_the_page_says_what_can_be_had_and_why_not_more(app: App, monkeypatch: p
     assert "You asked for" in page and "Waits for finance" in page and "$0.00" in page
     again = ask(**form(), **shown)
     assert again.status == 409 and "0.00 USD is available by now" in again.text, "a second click asks for nothing"
-    below = ask(**form(), amount_cents="0")
+    below = ask(**form(), **shown | {"amount_cents": "0"})
     assert below.status == 403 and "a withdrawal is 50.00 USD or more" in below.text
     refund(app, "page", 1000)
     assert "refunded to clients" in app.get("/partner/withdrawals", cookie=session).text
@@ -150,6 +150,32 @@ def test_the_page_says_what_can_be_had_and_why_not_more(app: App, monkeypatch: p
     assert "Waits for finance" not in app.get("/partner/withdrawals", cookie=app.sign_in(app.tokens["Q"])).text
     other = app.get("/partner/withdrawals?asked=1", cookie=app.sign_in(app.tokens["Q"])).text
     assert "You asked for" not in other, "of another's withdrawal nothing is said"
+
+
+def test_money_goes_where_the_partner_saw_it_go(app: App) -> None:
+    """Billing details that change after the confirmation was shown, be it by somebody else, are shown anew first."""
+    earn(app, "address", 50_000)
+    app.partner_api("PUT", "/billing", status=204, body=BILLING)
+    session = app.sign_in(app.tokens["P"])
+
+    def confirmation() -> tuple[str, dict[str, str]]:
+        text = app.get("/partner/withdrawals/new", cookie=session).text
+        return text, dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', text))
+
+    text, fields = confirmation()
+    assert BILLING["paypal"] in text and fields.keys() == {"csrf", "amount_cents", "paypal"}
+    moved = "somebody.else@example.com"
+    app.partner_api("PUT", "/billing", status=204, body={**BILLING, "paypal": moved})
+    for given in (fields, {name: value for name, value in fields.items() if name != "paypal"}):
+        refused = app.send("POST", "/partner/withdrawals/new", cookie=session, form=given)
+        assert refused.status == 409 and 'role="alert"' in refused.text
+        assert f"Your billing details have changed: the money goes to {moved} now." in refused.text
+    assert app.partner_api("GET", "/withdrawals")["result"] == []
+    text, fields = confirmation()
+    assert moved in text
+    assert app.send("POST", "/partner/withdrawals/new", cookie=session, form=fields).status == 303
+    (waiting,) = app.admin("/v2/admin/withdrawals?status=pending")["items"]
+    assert waiting["paypal"] == moved
 
 
 def test_requests_at_once_withdraw_once(app: App) -> None:
