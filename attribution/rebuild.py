@@ -12,8 +12,9 @@ import redis
 from attribution.journal_streams import JournalStreams
 from attribution.ledger import run_round
 from attribution.loads import read_loads
+from attribution.missing_entries import CHANGES_KEPT
 from attribution.publication import Publication
-from attribution.rebuild_directory import CHANGES_KEPT, SEEN, DirectoryRebuild
+from attribution.rebuild_directory import SEEN, DirectoryRebuild
 from attribution.rebuild_touches import rebuild_touches
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
