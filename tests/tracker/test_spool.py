@@ -18,7 +18,8 @@ import pytest
 
 from tracker.click_line import ClickLine, click_line
 from tracker.events import CLICK_COLUMNS, Clicked
-from tracker.spool import RECORD_CLICKS, Spool, SpoolFull, lines_of, spooled_count
+from tracker.spool import Spool, SpoolFull, spooled_count
+from tracker.spool_records import RECORD_CLICKS, lines_of
 
 
 def click(number: int, **fields: str | None) -> ClickLine:
