@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from attribution.fence import Scripts, unfenced
 from tracker import redis_keys
 
 PAGE_ENTRIES = 256  # asked for at once, of all streams together: a batch of clicks takes up to a megabyte
@@ -44,8 +45,8 @@ def entry_order(entry_id: str) -> tuple[int, int]:
 class JournalStreams:
     """All streams of the journal. Raises redis.RedisError when Redis does not answer."""
 
-    def __init__(self, client: redis.Redis, data_centers: Iterable[str]) -> None:
-        """`client` must give bytes (decode_responses=False)."""
+    def __init__(self, client: redis.Redis, data_centers: Iterable[str], scripts: Scripts = unfenced) -> None:
+        """`client` must give bytes (decode_responses=False). `scripts` make what must not be written too late."""
         self._redis = client
         self.counters: dict[str, str] = {
             **{redis_keys.click_journal(i): redis_keys.click_counts(i) for i in range(redis_keys.SHARDS)},
@@ -55,6 +56,7 @@ class JournalStreams:
         # Clients' names are not counted: each is part of a fact that is.
         self.names: tuple[str, ...] = (*self.counters, *map(redis_keys.client_journal, data_centers))
         self._settle = client.register_script(_SETTLE)
+        self._publish = scripts(client, _PUBLISH)
         self._settle_clicks = client.register_script(_SETTLE_CLICKS)
 
     def waiting(self, max_bytes: int) -> tuple[list[Entry], dict[str, int]]:
@@ -149,11 +151,9 @@ class JournalStreams:
         """Tell how far loading has come, and how much room the journal has: `loaded` has the facts of each counted
         stream that wait no more."""
         facts = loaded[redis_keys.FACT_JOURNAL]
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(redis_keys.PROGRESS, mapping={name: str(facts) for name, facts in progress.items()})
-            pipe.hset(redis_keys.JOURNAL, "loaded", str(sum(loaded.values()) - facts))
-            pipe.hset(redis_keys.FACT_COUNTS, "loaded", str(facts))
-            pipe.execute()
+        counts = [str(part) for item in progress.items() for part in item]
+        keys = [redis_keys.PROGRESS, redis_keys.JOURNAL, redis_keys.FACT_COUNTS]
+        self._publish(keys=keys, args=[str(sum(loaded.values()) - facts), str(facts), *counts])
 
 
 def is_out_of_memory(error: redis.RedisError) -> bool:
@@ -186,6 +186,14 @@ if accepted < found then
   redis.call('HSET', KEYS[2], 'accepted', string.format('%.0f', found))
 end
 return {1, found, accepted}
+"""
+
+# KEYS: the hash of progress, and those of the journal's clicks and facts. ARGV: how many clicks and how many facts wait
+# no more; then names and counts of progress.
+_PUBLISH = """
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+redis.call('HSET', KEYS[2], 'loaded', ARGV[1])
+redis.call('HSET', KEYS[3], 'loaded', ARGV[2])
 """
 
 # KEYS: the count of all shards' clicks, then each shard's own. As one step, because trackers go on appending. Like the

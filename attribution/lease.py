@@ -59,7 +59,8 @@ class Lease:
         )
         self._take = self._redis.register_script(_TAKE)
         self._give_back = self._redis.register_script(_GIVE_BACK)
-        self._name = _name(settings)
+        self.name = _name(settings)
+        """What Redis calls the holder where it is this process."""
         self._held_until_s = 0.0
         self._stopping = threading.Event()
         self._looked = threading.Event()
@@ -91,7 +92,7 @@ class Lease:
             self._thread.join(REDIS_TIMEOUT_SECONDS + RENEW_SECONDS)
         self._held_until_s = 0.0
         with suppress(redis.RedisError):
-            self._give_back(keys=[redis_keys.ATTRIBUTION], args=[self._name])
+            self._give_back(keys=[redis_keys.ATTRIBUTION], args=[self.name])
         self._redis.close()
 
     @contextmanager
@@ -115,7 +116,7 @@ class Lease:
     def _renew(self) -> None:
         asked_s = passed_s()
         try:
-            other = self._take(keys=[redis_keys.ATTRIBUTION], args=[self._name, int(1000 * LEASE_SECONDS)])
+            other = self._take(keys=[redis_keys.ATTRIBUTION], args=[self.name, int(1000 * LEASE_SECONDS)])
         except redis.RedisError as error:
             self.last_error = f"the lease is not renewed: {error}"
             log.debug(self.last_error)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import redis
 
 from attribution.client_stores import ClientStores
+from attribution.fence import Scripts, unfenced
 from attribution.incoming import Incoming, read_entries
 from attribution.journal_lines import CLIENT_TABLES, FACT_TABLES
 from attribution.journal_streams import Entry, JournalStreams, Span, is_out_of_memory
@@ -54,12 +55,19 @@ class Load:
 class Loader:
     """One loader per program: two at once would store the same facts twice. For use from one thread."""
 
-    def __init__(self, client: redis.Redis, warehouse: Warehouse, program: Program, now_ms: Callable[[], int]) -> None:
-        """`client` must give bytes. `warehouse` is migrated."""
+    def __init__(
+        self,
+        client: redis.Redis,
+        warehouse: Warehouse,
+        program: Program,
+        now_ms: Callable[[], int],
+        scripts: Scripts = unfenced,
+    ) -> None:
+        """`client` must give bytes. `warehouse` is migrated. Where others may take over, both are fenced (fence.py)."""
         self._redis = client
         self._warehouse = warehouse
         self._now_ms = now_ms
-        self.streams = JournalStreams(client, program.data_centers)
+        self.streams = JournalStreams(client, program.data_centers, scripts)
         self._staging = Staging(warehouse, {name: number for number, name in enumerate(self.streams.names)})
         self._stores = ClientStores(warehouse, program.data_centers)
         self._quarantine = Quarantine(self._stores)

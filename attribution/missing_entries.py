@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from attribution.fence import Scripts, unfenced
 from tracker import redis_keys
 from tracker.delivery import INTO_LANE, Delivery
 
@@ -19,15 +20,15 @@ CHANGES_KEPT = 100_000  # entries in CHANGES, as the tracker keeps them
 class MissingEntries:
     """What the directory is given, some rows in a call, so that Redis is never held up for long."""
 
-    def __init__(self, client: redis.Redis) -> None:
-        """`client` must give bytes."""
+    def __init__(self, client: redis.Redis, scripts: Scripts = unfenced) -> None:
+        """`client` must give bytes. `scripts` may be fenced: what was read long ago must not be put back (fence.py)."""
         self._redis = client
-        self._set_missing = client.register_script(_SET_MISSING)
-        self._replace = client.register_script(_REPLACE)
-        self._raise = client.register_script(_RAISE)
-        self._raise_in_hash = client.register_script(_RAISE_IN_HASH)
-        self._add_money = client.register_script(_ADD_MONEY)
-        self._add_deliveries = client.register_script(_ADD_DELIVERIES)
+        self._set_missing = scripts(client, _SET_MISSING)
+        self._replace = scripts(client, _REPLACE)
+        self._raise = scripts(client, _RAISE)
+        self._raise_in_hash = scripts(client, _RAISE_IN_HASH)
+        self._add_money = scripts(client, _ADD_MONEY)
+        self._add_deliveries = scripts(client, _ADD_DELIVERIES)
 
     def add(self, hash_key: str, entries: Sequence[tuple[str, str]]) -> list[str]:
         """Set the fields that a hash does not have. Returns those."""

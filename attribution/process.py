@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from attribution.fence import FencedWarehouse
+from attribution.fence import FencedWarehouse, fenced
 from attribution.lease import Lease
 from attribution.publication import Publication
 from attribution.rebuild import Progress, rebuild_derived, rebuild_redis
@@ -138,8 +138,9 @@ def rebuild_everything(
     client = SyncRedis.from_url(settings.effective_redis_url, socket_timeout=REBUILD_TIMEOUT_SECONDS)
     try:
         now_ms = time.time_ns() // 1_000_000
-        rebuild_derived(warehouse, program, now_ms, progress, Publication(client, lease.require))
-        rebuild_redis(client, warehouse, program, now_ms, progress)
+        scripts = fenced(lease)
+        rebuild_derived(warehouse, program, now_ms, progress, Publication(client, scripts))
+        rebuild_redis(client, warehouse, program, now_ms, progress, scripts)
     finally:
         client.close()
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
 
 import redis
 
+from attribution.fence import Scripts, unfenced
 from attribution.journal_streams import is_out_of_memory
 from tracker import redis_keys
 
@@ -24,24 +24,30 @@ log = logging.getLogger(__name__)
 class Publication:
     """Takes the mark away and sets it again. Raises redis.RedisError: nothing is published that could not be told.
 
-    `require` raises where it is not this process's turn (lease.py): who was stopped must not say that all is whole
-    while another process publishes the next round.
+    `scripts` may be fenced: who was stopped must not say that all is whole while another process publishes the next
+    round (fence.py).
     """
 
-    def __init__(self, client: redis.Redis, require: Callable[[], None] = lambda: None) -> None:
-        self._redis = client
-        self._require = require
+    def __init__(self, client: redis.Redis, scripts: Scripts = unfenced) -> None:
+        self._begin = scripts(client, _BEGIN)
+        self._end = scripts(client, _END)
 
     def begins(self) -> None:
         """What readers see is about to change. Redis does this without room, too."""
-        self._redis.hdel(redis_keys.PROGRESS, SETTLED)
+        self._begin(keys=[redis_keys.PROGRESS], args=[SETTLED])
 
     def ends(self, round: int) -> None:
         """What readers see is of `round`, whole. A Redis without room for the mark leaves readers to ask ClickHouse."""
-        self._require()
         try:
-            self._redis.hset(redis_keys.PROGRESS, SETTLED, f"{round} {secrets.token_hex(8)}")
+            self._end(keys=[redis_keys.PROGRESS], args=[SETTLED, f"{round} {secrets.token_hex(8)}"])
         except redis.ResponseError as error:
             if not is_out_of_memory(error):
                 raise
             log.debug("that round %d is settled is not told: %s", round, error)
+
+
+# KEYS: the hash of progress. ARGV: the mark's field.
+_BEGIN = "redis.call('HDEL', KEYS[1], ARGV[1])"
+
+# KEYS: the hash of progress. ARGV: the mark's field, and what it says.
+_END = "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])"

@@ -9,6 +9,7 @@ from functools import partial
 
 import redis
 
+from attribution.fence import Scripts, unfenced
 from attribution.journal_streams import JournalStreams
 from attribution.ledger import run_round
 from attribution.loads import read_loads
@@ -34,26 +35,31 @@ def is_directory_lost(client: redis.Redis, warehouse: Warehouse) -> bool:
     return not client.exists(redis_keys.COMPLETE) and bool(warehouse.rows(QUERIES["rebuild_has_partners"]))
 
 
-def mark_complete(client: redis.Redis, rebuilt_as: str = "") -> None:
+def mark_complete(client: redis.Redis, rebuilt_as: str = "", scripts: Scripts = unfenced) -> None:
     """Say that the directory lacks nothing, unless it is said: trackers then forget what they alone still knew.
 
     `rebuilt_as` is the word that a rebuild left in REBUILDING when it began. Raises Unavailable where that is gone:
     then Redis was emptied meanwhile, and what was put back first is lost again.
     """
     keys = [redis_keys.REBUILDING, redis_keys.COMPLETE, redis_keys.CHANGES]
-    if not client.register_script(_MARK_COMPLETE)(keys=keys, args=[rebuilt_as, CHANGES_KEPT]):
+    if not scripts(client, _MARK_COMPLETE)(keys=keys, args=[rebuilt_as, CHANGES_KEPT]):
         raise Unavailable("Redis lost its directory again while that was rebuilt")
 
 
 def rebuild_redis(
-    client: redis.Redis, warehouse: Warehouse, program: Program, now_ms: int, progress: Progress = log.info
+    client: redis.Redis,
+    warehouse: Warehouse,
+    program: Program,
+    now_ms: int,
+    progress: Progress = log.info,
+    scripts: Scripts = unfenced,
 ) -> None:
     """Put back what Redis lacks of directory, touches, first answers, money, tokens, counts and progress.
 
     It adds only what is missing and may run while trackers work, and again at any time. `client` must give bytes.
     Raises Unavailable when a store does not answer; what was put back stays.
     """
-    directory = DirectoryRebuild(client, warehouse)
+    directory = DirectoryRebuild(client, warehouse, scripts)
     steps: list[tuple[str, Callable[[], int]]] = [
         ("partners", directory.partners),
         ("changes of partners who have not joined", directory.early_changes),
@@ -65,14 +71,14 @@ def rebuild_redis(
         ("deliveries", directory.deliveries),
         *((f"{kind} ids", _seen_step(directory, kind, table, column)) for kind, table, column in SEEN),
         ("visitors' touches", lambda: rebuild_touches(client, warehouse, program.window_ms, now_ms)),
-        ("accepted facts that were not counted", lambda: _counts(client, warehouse, program)),
+        ("accepted facts that were not counted", lambda: _counts(client, warehouse, program, scripts)),
     ]
     rebuilt_as = uuid.uuid4().hex
     try:
-        client.set(redis_keys.REBUILDING, rebuilt_as)
+        scripts(client, _BEGIN)(keys=[redis_keys.REBUILDING], args=[rebuilt_as])
         for name, step in steps:
             progress(f"{name}: {step():,} put back")
-        mark_complete(client, rebuilt_as)
+        mark_complete(client, rebuilt_as, scripts)
     except redis.RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
 
@@ -112,10 +118,10 @@ def _seen_step(directory: DirectoryRebuild, kind: str, table: str, id_column: st
     return lambda: directory.seen(kind, table, id_column)
 
 
-def _counts(client: redis.Redis, warehouse: Warehouse, program: Program) -> int:
+def _counts(client: redis.Redis, warehouse: Warehouse, program: Program, scripts: Scripts) -> int:
     """Count as accepted what is loaded or waits, and publish how far loading and attribution have come."""
     loads = read_loads(warehouse)
-    streams = JournalStreams(client, program.data_centers)
+    streams = JournalStreams(client, program.data_centers, scripts)
     corrected, waits_no_more = 0, {}
     for stream in streams.counters:
         loaded = loads.sums.loaded(stream)
@@ -125,9 +131,15 @@ def _counts(client: redis.Redis, warehouse: Warehouse, program: Program) -> int:
     streams.settle_clicks()
     streams.publish(loads.sums.totals(), waits_no_more)
     covered = warehouse.rows(QUERIES["service_covered"])[0]["facts"]
-    client.hsetnx(redis_keys.PROGRESS, "attributed", str(covered))
+    scripts(client, _TELL_ATTRIBUTED)(keys=[redis_keys.PROGRESS], args=[str(covered)])
     return corrected
 
+
+# KEYS: the word of the rebuild under way. ARGV: a new one.
+_BEGIN = "redis.call('SET', KEYS[1], ARGV[1])"
+
+# KEYS: the hash of progress. ARGV: how many accepted facts are in the results, where nothing says it.
+_TELL_ATTRIBUTED = "redis.call('HSETNX', KEYS[1], 'attributed', ARGV[1])"
 
 # KEYS: the word of the rebuild under way, the mark, the stream of changes. ARGV: the word that must be there, or
 # nothing; how many changes are kept. Answers 0 when the word is another.

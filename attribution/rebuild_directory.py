@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 
+from attribution.fence import Scripts, unfenced
 from attribution.missing_entries import MAX_ATTEMPTS, MissingEntries
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
@@ -34,11 +35,11 @@ SEEN = (
 class DirectoryRebuild:
     """Each method adds what one kind of facts tells, and returns how many entries were missing."""
 
-    def __init__(self, client: redis.Redis, warehouse: Warehouse) -> None:
+    def __init__(self, client: redis.Redis, warehouse: Warehouse, scripts: Scripts = unfenced) -> None:
         """`client` must give bytes."""
         self._redis = client
         self._warehouse = warehouse
-        self._entries = MissingEntries(client)
+        self._entries = MissingEntries(client, scripts)
 
     def partners(self) -> int:
         """Partners, their e-mails, links, suspensions and first answers."""

@@ -17,7 +17,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from attribution.fence import FencedWarehouse
+from attribution.fence import FencedWarehouse, fenced
 from attribution.journal_streams import entry_order, is_out_of_memory
 from attribution.lease import Lease
 from attribution.ledger import News, Round, run_round
@@ -96,8 +96,10 @@ class AttributionService:
         self._warehouse = warehouse = FencedWarehouse(warehouse, lease.require)
         self._lease = lease
         self._now_ms = now_ms
-        self._loader = Loader(self._redis, warehouse, program, now_ms)
-        self._publication = Publication(self._redis, lease.require)
+        self._scripts = scripts = fenced(lease)
+        self._loader = Loader(self._redis, warehouse, program, now_ms, scripts)
+        self._publication = Publication(self._redis, scripts)
+        self._tell_attributed = scripts(self._redis, _TELL_ATTRIBUTED)
         self._loading = Retries("loading")
         self._attributing = Retries("attribution")
         self._attributed = 0
@@ -220,13 +222,13 @@ class AttributionService:
         resets = self._loader.resets
         if is_directory_lost(self._redis, self._warehouse):
             log.warning("Redis does not say that its directory is complete: rebuilding it from ClickHouse")
-            rebuild_redis(self._redis, self._warehouse, self._program, self._now_ms(), log.info)
+            rebuild_redis(self._redis, self._warehouse, self._program, self._now_ms(), log.info, self._scripts)
         is_new = not self._warehouse.rows(QUERIES["rebuild_has_partners"])
         covered = int(self._warehouse.rows(QUERIES["service_covered"])[0]["facts"])
         published = int(self._redis.hget(redis_keys.PROGRESS, "attributed") or 0)
         try:
             if is_new:
-                mark_complete(self._redis)
+                mark_complete(self._redis, scripts=self._scripts)
             # What was published may be more than the rounds say: loads without anything new need no round.
             self._publish_attributed(max(covered, published if published <= self._loader.total else 0))
         except redis.ResponseError as error:
@@ -281,4 +283,8 @@ class AttributionService:
 
     def _publish_attributed(self, facts: int) -> None:
         self._attributed = max(self._attributed, facts)
-        self._redis.hset(redis_keys.PROGRESS, "attributed", str(self._attributed))
+        self._tell_attributed(keys=[redis_keys.PROGRESS], args=[str(self._attributed)])
+
+
+# KEYS: the hash of progress. ARGV: how many accepted facts are in the results.
+_TELL_ATTRIBUTED = "redis.call('HSET', KEYS[1], 'attributed', ARGV[1])"

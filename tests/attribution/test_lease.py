@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -15,12 +16,16 @@ import redis
 from attribution import lease as lease_module
 from attribution.audit import audit
 from attribution.facts import QUERIES as ROUND_QUERIES
-from attribution.fence import FencedWarehouse
+from attribution.fence import FencedWarehouse, Script, fenced
+from attribution.journal_streams import JournalStreams
 from attribution.lease import LEASE_SECONDS, Lease, LeaseLost
 from attribution.ledger import run_round
 from attribution.loader import Loader
 from attribution.process import WAITING, RunningAttribution, readiness, rebuild_everything
 from attribution.publication import SETTLED, Publication
+from attribution.rebuild import mark_complete, rebuild_redis
+from attribution.rebuild_directory import DirectoryRebuild
+from attribution.service import AttributionService
 from attribution.staging import QUERIES
 from attribution.warehouse import Warehouse
 from tests.attribution.fact_writer import paid
@@ -199,19 +204,103 @@ def test_who_was_stopped_while_publishing_does_not_tell_that_a_round_is_whole(
     lease.start()
     until(lambda: lease.is_held, "the first is at work")
 
-    def stop_after_publishing() -> None:
-        if warehouse.rows("select 1 from round_applied where round = 1"):
-            client.set(redis_keys.ATTRIBUTION, "another process")
-            until(lambda: not lease.is_held, "its time is over")
-        lease.require()
+    def stopped_before_it_tells(client: redis.Redis, text: str) -> Script:
+        write = fenced(lease)(client, text)
+
+        def tell(**given: Any) -> Any:
+            if warehouse.rows("select 1 from round_applied where round = 1"):
+                client.set(redis_keys.ATTRIBUTION, "another process")
+                until(lambda: not lease.is_held, "its time is over")
+            return write(**given)
+
+        return tell
 
     journal(client, *SALE)
     Loader(client, warehouse, PROGRAM, lambda: 0).load_once()
     with pytest.raises(LeaseLost):
-        run_round(warehouse, PROGRAM, 0, publication=Publication(client, stop_after_publishing))
+        run_round(warehouse, PROGRAM, 0, publication=Publication(client, stopped_before_it_tells))
     lease.release()
     assert earned(warehouse) == 580
     assert not client.hexists(redis_keys.PROGRESS, SETTLED)
+
+
+@pytest.fixture
+def overtaken(settings: Settings, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lease]:
+    """A process that was stopped between its look at the clock and its write: another one holds the lease in Redis."""
+    monkeypatch.setattr(lease_module, "RENEW_SECONDS", 60.0)
+    lease = Lease(settings)
+    lease.start()
+    until(lambda: lease.is_held, "it is at work")
+    client.set(redis_keys.ATTRIBUTION, "another process")
+    yield lease
+    assert lease.is_held, "by its own clock it was its turn all the time"
+    lease.release()
+    assert client.get(redis_keys.ATTRIBUTION) == b"another process"
+
+
+def test_redis_takes_no_progress_from_who_was_overtaken(
+    overtaken: Lease, settings: Settings, client: redis.Redis, warehouse: Warehouse
+) -> None:
+    """Older counts would stay until the next load, and withdrawals would wait for them."""
+    journal(client, *SALE)
+    assert Loader(client, warehouse, PROGRAM, lambda: 0).load_once() is not None
+    run_round(warehouse, PROGRAM, 0, publication=Publication(client))
+    client.hset(redis_keys.PROGRESS, "attributed", "4")
+    counts = (redis_keys.PROGRESS, redis_keys.JOURNAL, redis_keys.FACT_COUNTS)
+    before = [client.hgetall(name) for name in counts]
+    assert before[0][b"stored"] == b"4" and SETTLED.encode() in before[0]
+    scripts = fenced(overtaken)
+    late = JournalStreams(client, PROGRAM.data_centers, scripts)
+    service = AttributionService(settings, PROGRAM, warehouse, overtaken)
+    publication = Publication(client, scripts)
+    writes: list[Callable[[], object]] = [
+        lambda: late.publish({"stored": 0}, dict.fromkeys(late.counters, 0)),
+        lambda: service._publish_attributed(1),
+        publication.begins,
+        lambda: publication.ends(1),
+    ]
+    for write in writes:
+        with pytest.raises(LeaseLost, match="another process has the lease"):
+            write()
+        assert [client.hgetall(name) for name in counts] == before
+    assert service.stop()
+
+
+def test_who_was_overtaken_in_a_rebuild_puts_nothing_back(
+    overtaken: Lease, client: redis.Redis, warehouse: Warehouse
+) -> None:
+    """What it had read from ClickHouse, such as a token, may have been removed since."""
+    journal(client, *SALE)
+    assert Loader(client, warehouse, PROGRAM, lambda: 0).load_once() is not None
+    token = {"id": 1001, "scope": "finance", "partner_id": "", "label": "old", "created_at": 1}
+    values = [["token", "hash", json.dumps(token), 1, 1]]
+    warehouse.insert("directory_entries", ["kind", "key", "value", "written_at", "load_id"], values)
+    scripts = fenced(overtaken)
+    directory = DirectoryRebuild(client, warehouse, scripts)
+    steps: list[Callable[[], object]] = [
+        directory.tokens, directory.partners, directory.licenses, directory.money,
+        lambda: directory.state("token"), lambda: mark_complete(client, scripts=scripts),
+        lambda: rebuild_redis(client, warehouse, PROGRAM, 0, lambda _: None, scripts),
+    ]  # fmt: skip
+    before = {key: client.dump(key) for key in client.scan_iter()}
+    for step in steps:
+        with pytest.raises(LeaseLost, match="another process has the lease"):
+            step()
+        assert {key: client.dump(key) for key in client.scan_iter()} == before
+    directory = DirectoryRebuild(client, warehouse)
+    assert (directory.tokens(), directory.partners(), directory.licenses(), directory.money()) == (1, 1, 1, 1)
+    assert client.hexists(redis_keys.TOKENS, "hash")
+
+
+def test_a_lease_that_redis_was_not_told_of_fences_nobody_off(
+    settings: Settings, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis without room takes no key, and gets room only by loading."""
+    monkeypatch.setattr(lease_module, "RENEW_SECONDS", 60.0)
+    with (lease := Lease(settings)).held():
+        client.delete(redis_keys.ATTRIBUTION)
+        Publication(client, fenced(lease)).ends(1)
+    assert client.hexists(redis_keys.PROGRESS, SETTLED)
 
 
 def test_who_was_stopped_inside_a_rebuild_writes_nothing_when_it_wakes(
