@@ -24,14 +24,16 @@ FACTS = ("clicks", *(fact.table for fact in FACT_TABLES.values()))
 POSTED_AT_MS = 0
 """When a replay's lines say that they were posted: nobody asks."""
 
-COMPARED = {
-    "replayed_ledger_differs": "replay_ledger",
-    "replayed_binding_differs": "replay_bindings",
-    "replayed_recruiter_differs": "replay_recruitments",
-    "replayed_spans_differ": "replay_spans",
-    "replayed_standing_differs": "replay_standings",
+_BINDINGS = {"table": "bindings", "versions": "binding_versions", "id": "license_id"}
+_RECRUITMENTS = {"table": "recruitments", "versions": "recruitment_versions", "id": "partner_id"}
+COMPARED: dict[str, tuple[str, dict[str, str]]] = {
+    "replayed_ledger_differs": ("replay_ledger", {}),
+    "replayed_binding_differs": ("replay_versions", _BINDINGS),
+    "replayed_recruiter_differs": ("replay_versions", _RECRUITMENTS),
+    "replayed_spans_differ": ("replay_partners", {"table": "partner_spans"}),
+    "replayed_standing_differs": ("replay_partners", {"table": "standings"}),
 }
-"""Kind of finding → the query that looks for it."""
+"""Kind of finding → the query that looks for it, and what it looks at."""
 
 
 def compare_with_replay(
@@ -48,9 +50,9 @@ def compare_with_replay(
             columns = ["load_id", "stream", "is_finished", "written_at"]
             scratch.insert("loads", columns, [[through_load, "replay", 1, POSTED_AT_MS]])
         run_round(scratch, program, POSTED_AT_MS)
-        for kind, query in COMPARED.items():
-            rows = warehouse.rows(QUERIES[query], replayed=scratch.database, round=round, max_rows=MAX_LISTED)
-            findings.add_rows(kind, rows)
+        common = {"replayed": scratch.database, "round": round, "max_rows": MAX_LISTED}
+        for kind, (query, of) in COMPARED.items():
+            findings.add_rows(kind, warehouse.rows(QUERIES[query], **common, **of))
 
 
 @contextmanager

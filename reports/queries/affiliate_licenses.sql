@@ -13,34 +13,9 @@ with
             and started_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
             and started_at < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
     ),
-    stage_events as (
-        select
-            license_id,
-            countIf(kind = 'qualified') > 0 as is_qualified,
-            countIf(kind = 'card_added') > 0 as has_card,
-            maxIf(occurred_at, kind = 'expired') as expired_at,
-            argMaxIf(kind, (occurred_at, event_id), kind in ('blocked', 'unblocked')) = 'blocked' as is_blocked
-        from license_events
-        where license_id in (select license_id from licenses) and occurred_at <= now_at
-        group by license_id
-    ),
-    money as (
-        select
-            license_id,
-            count() as payment_count,
-            max(paid_at) as last_paid_at,
-            argMax(billing_cycle, (paid_at, payment_id)) as last_cycle
-        from payments
-        where license_id in (select license_id from licenses)
-        group by license_id
-    ),
-    earned as (
-        select license_id, sum(amount_cents) as earned_cents
-        from ledger
-        where partner_id = {partner_id:String} and tier = 1 and round <= published
-            and license_id in (select license_id from licenses)
-        group by license_id
-    ),
+    stages as (include license_stages),
+    money as (include license_payments),
+    earned as (include license_earnings),
     trials as (include signup_trials),
     visits as (
         select click_id, if(landing_query like '%utm_%', concat('?', landing_query), '') as url
@@ -54,15 +29,15 @@ select
     if(licenses.click_product = '', toString(licenses.product), toString(licenses.click_product)) as link_product,
     licenses.campaign as campaign,
     licenses.reason = 'self_referral' as is_self_referral,
-    stage_events.is_qualified as is_qualified,
-    stage_events.has_card as has_card,
-    stage_events.is_blocked as is_blocked,
+    stages.is_qualified as is_qualified,
+    stages.has_card as has_card,
+    stages.is_blocked as is_blocked,
     money.payment_count > 0 as is_paid,
-    stage_events.expired_at > toDateTime64(0, 3, 'UTC') and stage_events.expired_at >= money.last_paid_at as was_ended,
+    stages.expired_at > toDateTime64(0, 3, 'UTC') and stages.expired_at >= money.last_paid_at as was_ended,
     was_ended or (money.payment_count = 0 and trials.ends_at <= now_at) as is_expired,
     toUnixTimestamp64Milli(
         multiIf(
-            was_ended, stage_events.expired_at,
+            was_ended, stages.expired_at,
             money.payment_count > 0 and money.last_cycle = 'annual', addYears(money.last_paid_at, 1),
             money.payment_count > 0, addMonths(money.last_paid_at, 1),
             trials.ends_at
@@ -74,7 +49,7 @@ select
     decodeURLFormComponent(extractURLParameter(visits.url, 'utm_content')) as utm_content,
     decodeURLFormComponent(extractURLParameter(visits.url, 'utm_term')) as utm_term
 from licenses
-left join stage_events on stage_events.license_id = licenses.license_id
+left join stages on stages.license_id = licenses.license_id
 left join money on money.license_id = licenses.license_id
 left join earned on earned.license_id = licenses.license_id
 left join trials on trials.license_id = licenses.license_id

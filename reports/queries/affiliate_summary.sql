@@ -13,12 +13,7 @@ with
             and occurred_at <= now_at
         group by license_id
     ),
-    money as (
-        select license_id, count() as payment_count, max(paid_at) as last_paid_at
-        from payments
-        where license_id in (select license_id from licenses)
-        group by license_id
-    ),
+    money as (include license_payments),
     trials as (include signup_trials),
     stages as (
         select

@@ -44,13 +44,7 @@ with
         from payments_by_payer
         group by license_id
     ),
-    earned as (
-        select license_id, sum(amount_cents) as earned_cents
-        from ledger
-        where partner_id = {partner_id:String} and tier = 1 and round <= published
-            and license_id in (select license_id from licenses)
-        group by license_id
-    ),
+    earned as (include license_earnings),
     clients as (
         select license_id, client_email_masked from signups
         where license_id in (select license_id from licenses)

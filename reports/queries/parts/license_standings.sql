@@ -5,23 +5,8 @@
 with
     fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC') as now_at,
     toDateTime64(0, 3, 'UTC') as never,
-    stage_events as (
-        select
-            license_id,
-            countIf(kind = 'qualified') > 0 as is_qualified,
-            countIf(kind = 'card_added') > 0 as has_card,
-            maxIf(occurred_at, kind = 'expired') as expired_at,
-            argMaxIf(kind, (occurred_at, event_id), kind in ('blocked', 'unblocked')) = 'blocked' as is_blocked
-        from license_events
-        where license_id in (select license_id from licenses) and occurred_at <= now_at
-        group by license_id
-    ),
-    money as (
-        select license_id, count() as payment_count, max(paid_at) as last_paid_at
-        from payments
-        where license_id in (select license_id from licenses)
-        group by license_id
-    ),
+    stages as (include license_stages),
+    money as (include license_payments),
     trials as (include trials),
     subscriptions as (
         select license_id, argMax(tuple(kind, closes_at), number) as newest
@@ -32,15 +17,15 @@ with
 select
     licenses.license_id as license_id,
     licenses.* except license_id,
-    stage_events.is_qualified as is_qualified,
-    stage_events.has_card as has_card,
-    stage_events.is_blocked as is_blocked,
+    stages.is_qualified as is_qualified,
+    stages.has_card as has_card,
+    stages.is_blocked as is_blocked,
     money.payment_count as payment_count,
     -- R13: a transfer begins a new trial
     if(licenses.payment_origin = 'partner', ifNull(licenses.transferred_at, never), never) as renewed_at,
     if(renewed_at > never, addDays(renewed_at, 14), trials.ends_at) as trial_ends_at,
     greatest(
-        stage_events.expired_at,
+        stages.expired_at,
         if(
             subscriptions.newest.1 = 'closing' and subscriptions.newest.2 <= now_at,
             ifNull(subscriptions.newest.2, never),
@@ -52,7 +37,7 @@ select
         or (not has_paid and subscriptions.newest.1 in ('', 'transferred') and trial_ends_at <= now_at)
         as is_expired
 from licenses
-left join stage_events on stage_events.license_id = licenses.license_id
+left join stages on stages.license_id = licenses.license_id
 left join money on money.license_id = licenses.license_id
 left join trials on trials.license_id = licenses.license_id
 left join subscriptions on subscriptions.license_id = licenses.license_id
