@@ -89,6 +89,7 @@ ROUTES: list[BaseRoute] = [
         for path in ("/partner", "/admin", "/finance", "/marketing", "/admin/partners/{partner_id}")
     ),
     Route("/admin/", page(admin.health, ADMIN)),
+    Route("/admin/deliveries", page(admin.deliveries, ADMIN)),
     Route("/admin/deliveries", page(admin.resend_deliveries, ADMIN), methods=["POST"]),
     Route("/admin/partners", page(whole(admin.partners), ADMIN)),
     Route("/admin/licenses", page(admin.find_license, ADMIN)),

@@ -293,7 +293,7 @@ CALLS: tuple[Call, ...] = (
     ),
     Call(
         "GET", "/v2/admin/deliveries", deliveries.list_deliveries, ADMIN, "Admin",
-        "What LiveChat's own system and clients are told, newest first: webhooks and e-mails, with their tries.",
+        "All that LiveChat's own system and clients were told, newest first: webhooks and e-mails, with their tries.",
         (Parameter("status", "One status only", ("", *STATUSES)), Parameter("channel", "One channel only",
          ("", *CHANNELS)), CURSOR, limit(deliveries.MAX_ROWS)),
         answer=DELIVERY, is_list=True,

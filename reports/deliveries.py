@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -129,6 +129,13 @@ class DeliveryLog:
         text = await cast("Awaitable[bytes | None]", self._redis.hget(redis_keys.DELIVERIES, delivery_id))
         return read_delivery(text) if text else None
 
+    async def found(self, ids: Sequence[str]) -> dict[str, Delivery]:
+        """Those of `ids` that Redis has, by their ids."""
+        if not ids:
+            return {}
+        texts = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(redis_keys.DELIVERIES, list(ids)))
+        return {one.id: one for one in (read_delivery(text) for text in texts if text)}
+
     async def newest(self, before: tuple[int, str], wanted: Mapping[str, str], most: int) -> list[Delivery]:
         """Deliveries ordered before a moment (ms) and id, newest first, of the `status` and `channel` in `wanted`."""
         found: list[Delivery] = []
@@ -143,8 +150,7 @@ class DeliveryLog:
             start += len(ids)
             texts = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(redis_keys.DELIVERIES, ids))
             for one in (read_delivery(text) for text in texts if text):
-                is_wanted = all(not value or getattr(one, name) == value for name, value in wanted.items())
-                if is_wanted and (one.ordered_at, one.id) < before:
+                if is_one_of(wanted, one) and (one.ordered_at, one.id) < before:
                     found.append(one)
         return found[:most]
 
@@ -164,6 +170,11 @@ class DeliveryLog:
             firsts: list[Any] = [one for one in await pipe.execute() if one]
         scores = await self._redis.zmscore(redis_keys.DELIVERIES_BY_TIME, firsts) if firsts else []
         return min((int(score) for score in scores if score is not None), default=None)
+
+
+def is_one_of(wanted: Mapping[str, str], delivery: Delivery) -> bool:
+    """Whether a delivery is of the `status` and `channel` in `wanted`; empty ones are any."""
+    return all(not value or getattr(delivery, name) == value for name, value in wanted.items())
 
 
 class Worker:

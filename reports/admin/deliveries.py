@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from reports.access import Viewer
-from reports.deliveries import MAX_PAGE, DeliveryLog
+from reports.deliveries import MAX_PAGE, DeliveryLog, is_one_of
 from reports.filters import one_of, read_query
-from reports.paging import cut_page, read_cursor, read_limit
+from reports.paging import After, cut_page, read_cursor, read_limit
 from reports.periods import LATEST_MS
 from reports.room import Room
 from tracker import redis_keys
@@ -36,18 +37,52 @@ MAX_ROWS = MAX_PAGE
 MOST_RESENT = 10_000  # in one call
 
 
+@dataclass(frozen=True, slots=True)
+class DeliveriesPage:
+    """Deliveries, newest first. `next_cursor` is None on the last page."""
+
+    deliveries: list[Delivery]
+    next_cursor: str | None
+
+
 async def list_deliveries(room: Room, viewer: Viewer, request: Request) -> Response:
     values = read_query(request, ("status", "channel", "cursor", "limit"))
-    wanted = {
+    page = await deliveries_page(room, read_wanted(values), values["cursor"], read_limit(values["limit"], MAX_ROWS))
+    return JSONResponse({"items": list(map(delivery_document, page.deliveries)), "next_cursor": page.next_cursor})
+
+
+def read_wanted(values: Mapping[str, str]) -> dict[str, str]:
+    """The `status` and the `channel` that query values ask for; empty for all. Raises BadRequest."""
+    return {
         "status": one_of("status", values["status"], ("", *STATUSES)),
         "channel": one_of("channel", values["channel"], ("", *CHANNELS)),
     }
-    after, limit = read_cursor(values["cursor"]), read_limit(values["limit"], MAX_ROWS)
-    found = await DeliveryLog(room.redis).newest((after.moment, after.key), wanted, limit + 1)
-    rows = [{"delivery": one, "ordered_at": one.ordered_at, "id": one.id} for one in found]
+
+
+async def deliveries_page(room: Room, wanted: Mapping[str, str], cursor: str, limit: int) -> DeliveriesPage:
+    """A page of all deliveries there ever were. ClickHouse has each that was loaded, and Redis how the newest stand."""
+    log, top, most = DeliveryLog(room.redis), read_cursor(cursor), limit + 1
+    found = {one.id: one for one in await log.newest((top.moment, top.key), wanted, most)}
+    place, loaded = top, 0
+    while loaded < most:
+        where = {"before_ms": place.moment, "before_id": place.key}
+        rows = await room.rows("deliveries_page", kind=KIND, **wanted, **where, most=most)
+        stored = sorted((read_delivery(row["value"]) for row in rows), key=_order)
+        current = await log.found([one.id for one in stored])
+        still = [now for one in stored if is_one_of(wanted, now := current.get(one.id, one))]
+        found |= {one.id: one for one in still}
+        loaded += len(still)
+        if len(stored) < most:
+            break
+        place = After(stored[0].ordered_at, stored[0].id)
+    ordered = sorted(found.values(), key=_order, reverse=True)
+    rows = [{"delivery": one, "ordered_at": one.ordered_at, "id": one.id} for one in ordered[:most]]
     page = cut_page(rows, limit, "ordered_at", "id")
-    items = [delivery_document(row["delivery"]) for row in page.rows]
-    return JSONResponse({"items": items, "next_cursor": page.next_cursor})
+    return DeliveriesPage([row["delivery"] for row in page.rows], page.next_cursor)
+
+
+def _order(delivery: Delivery) -> tuple[int, str]:
+    return delivery.ordered_at, delivery.id
 
 
 async def resend(room: Room, viewer: Viewer, request: Request) -> Response:
@@ -102,7 +137,7 @@ def _require_receiver(room: Room, channel: str) -> None:
 
 async def settled_counts(room: Room) -> dict[str, int]:
     """Status → how many webhooks ended so, as far as is loaded."""
-    rows = await room.rows("deliveries_count", kind=KIND, channel=PROVISIONING)
+    rows = await room.rows("deliveries_count", channel=PROVISIONING)
     return {status: 0 for status in STATUSES} | {row["status"]: row["deliveries"] for row in rows}
 
 

@@ -12,7 +12,7 @@ from attribution import explain
 from reports import pages
 from reports.access import Viewer, read_form
 from reports.admin.api import SERVICE_SCOPES, explained_license
-from reports.admin.deliveries import provisioning_state, resend_all, settled_counts
+from reports.admin.deliveries import deliveries_page, provisioning_state, read_wanted, resend_all, settled_counts
 from reports.admin.tokens import service_label_and_scope
 from reports.commissions import LineFilter, lines_page
 from reports.deliveries import DeliveryLog
@@ -25,11 +25,13 @@ from reports.partner_app.chain_words import chain_words
 from reports.partners import partners_page
 from reports.periods import Period, read_period
 from reports.room import Room
-from tracker.delivery import FAILED, NOT_SENT
+from tracker.delivery import DELIVERED, FAILED, MAIL, NOT_SENT, PROVISIONING, WAITING
 from tracker.errors import BadRequest, Conflict, Invalid, NotFound
 from tracker.pipeline import read_pipeline
 
 ROWS_PER_PAGE = 50
+STATUS_NAMES = {WAITING: "Waits", DELIVERED: "Delivered", FAILED: "Given up", NOT_SENT: "Not sent"}
+CHANNEL_NAMES = {PROVISIONING: "LiveChat's own system", MAIL: "Client, by e-mail"}
 LINE_FILTERS = ("partner_id", "license_id", "payment_id", "date_from", "date_to")
 
 
@@ -52,6 +54,24 @@ async def health(room: Room, viewer: Viewer, request: Request) -> Response:
         sends_mail=room.settings.mail_server is not None,
         settled=await settled_counts(room) if stores["clickhouse"] else {NOT_SENT: 0, FAILED: 0},
         resent=int(resent) if resent.isascii() and resent.isdigit() and len(resent) < 9 else None,
+    )
+
+
+async def deliveries(room: Room, viewer: Viewer, request: Request) -> Response:
+    """What others are told, one by one."""
+    values = read_query(request, ("status", "channel", "cursor"))
+    wanted = read_wanted(values)
+    page = await deliveries_page(room, wanted, values["cursor"], ROWS_PER_PAGE)
+    older = _older(page.next_cursor, **wanted)
+    return await pages.show(
+        request,
+        "admin/deliveries.html",
+        deliveries=page.deliveries,
+        wanted=wanted,
+        statuses=STATUS_NAMES,
+        channels=CHANNEL_NAMES,
+        older=older,
+        is_first=not values["cursor"],
     )
 
 

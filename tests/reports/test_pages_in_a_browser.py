@@ -23,7 +23,7 @@ PAGES = {
           "/partner/licenses/L1", "/partner/commissions", "/partner/withdrawals", "/partner/withdrawals/new",
           "/partner/billing", "/partner/tokens"),
     "admin": ("/admin/", "/admin/partners", "/admin/commissions", "/admin/licenses/L2", "/admin/tokens", "/admin/links",
-              "/admin/partners/P/"),
+              "/admin/deliveries", "/admin/partners/P/"),
     "marketing": ("/marketing/funnel?group_by=week", "/marketing/funnel?group_by=partner",
                   "/marketing/models?date_from=2026-01-01", "/marketing/whatif?model=first", "/docs"),
 }  # fmt: skip
