@@ -1,4 +1,4 @@
-"""Periods: `date_from` and `date_to` as callers give them, and the presets of the pages.
+"""Periods: `date_from` and `date_to` as callers give them.
 
 A period is two moments [from, to) in milliseconds since 1970, UTC. `date_from` is inclusive; `date_to` is
 exclusive, and a bare date as `date_to` means the end of that day.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from tracker.errors import BadRequest
 from tracker.program import DAY_MS
@@ -73,31 +73,3 @@ def _moment(text: str) -> int:
 def utc_date(moment: int) -> str:
     """The day of a moment in ms, as an ISO date."""
     return datetime.fromtimestamp(moment // 1000, UTC).date().isoformat()
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A period with a name, as the pages offer it. Dates are ISO texts, both ends included."""
-
-    label: str
-    date_from: str
-    date_to: str
-
-
-def presets(now_ms: int) -> list[Preset]:
-    """The periods that people ask for most, seen from `now_ms`."""
-    today = datetime.fromtimestamp(now_ms / 1000, UTC).date()
-    month = today.replace(day=1)
-    last_month_end = month - timedelta(days=1)
-
-    def days(count: int) -> date:
-        return today - timedelta(days=count - 1)
-
-    return [
-        Preset("Last 7 days", days(7).isoformat(), today.isoformat()),
-        Preset("Last 30 days", days(30).isoformat(), today.isoformat()),
-        Preset("Last 90 days", days(90).isoformat(), today.isoformat()),
-        Preset("This month", month.isoformat(), today.isoformat()),
-        Preset("Last month", last_month_end.replace(day=1).isoformat(), last_month_end.isoformat()),
-        Preset("This year", today.replace(month=1, day=1).isoformat(), today.isoformat()),
-    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -27,7 +27,7 @@ from reports.marketing.models import (
     compare,
     read_models,
 )
-from reports.periods import Preset, presets
+from reports.marketing.presets import preset_links, presets, read_values
 from reports.room import Room
 from reports.spreadsheet import csv_answer
 from tracker.errors import BadRequest
@@ -82,10 +82,7 @@ async def models_page(room: Room, viewer: Viewer, request: Request) -> Response:
     shortcuts = presets(room.now_ms())
     comparison, message, status, measure = None, "", 200, "conversions"
     try:
-        values = dict(read_query(request, NAMES))
-        if "date_from" not in request.query_params and "date_to" not in request.query_params:
-            preset = shortcuts[DEFAULT_PRESET]
-            values.update(date_from=preset.date_from, date_to=preset.date_to)
+        values = read_values(request, NAMES, shortcuts[DEFAULT_PRESET])
         measure = one_of("measure", values["measure"], tuple(MEASURES))
         comparison = await compare(room, read_models(values))
     except BadRequest as problem:
@@ -98,7 +95,7 @@ async def models_page(room: Room, viewer: Viewer, request: Request) -> Response:
         status,
         values=values,
         message=message,
-        presets=_preset_links(shortcuts, kept),
+        presets=preset_links(shortcuts, values),
         groupings=GROUPINGS,
         conversions=CONVERSIONS,
         orders=ORDERS,
@@ -187,16 +184,3 @@ def _touches_per_path(comparison: Comparison) -> str:
     conversions = sum(path.conversions for path in paths)
     touches = sum(path.conversions * len(path.touches) for path in paths)
     return f"{touches / conversions:.1f}" if conversions else "–"
-
-
-def _preset_links(shortcuts: Sequence[Preset], kept: Mapping[str, str]) -> list[tuple[str, str, bool]]:
-    """Label, query and whether it is the current one, of each period that is offered."""
-    chosen = {name: value for name, value in kept.items() if name not in ("date_from", "date_to")}
-    return [
-        (
-            one.label,
-            urlencode({**chosen, "date_from": one.date_from, "date_to": one.date_to}),
-            (one.date_from, one.date_to) == (kept.get("date_from"), kept.get("date_to")),
-        )
-        for one in shortcuts
-    ]

@@ -16,7 +16,8 @@ from reports.access import Viewer
 from reports.charts import ColumnChart, Series, bar_width, column_chart
 from reports.filters import one_of, read_query
 from reports.marketing.funnel import COLUMNS, FILTERS, GROUPINGS, FunnelRequest, funnel, read_funnel
-from reports.periods import Period, presets, utc_date
+from reports.marketing.presets import Preset, preset_links, presets, read_values
+from reports.periods import Period, utc_date
 from reports.room import Room
 from reports.spreadsheet import csv_answer
 from tracker.countries import BUNDLED
@@ -52,10 +53,7 @@ class FunnelStep:
 async def funnel_page(room: Room, viewer: Viewer, request: Request) -> Response:
     shortcuts = presets(room.now_ms())
     try:
-        values = dict(read_query(request, NAMES))
-        if "date_from" not in request.query_params and "date_to" not in request.query_params:
-            preset = shortcuts[DEFAULT_PRESET]
-            values.update(date_from=preset.date_from, date_to=preset.date_to)
+        values = read_values(request, NAMES, shortcuts[DEFAULT_PRESET])
         values["group_by"] = one_of("group_by", values["group_by"] or "day", GROUPINGS)
         measure = one_of("measure", values["measure"], tuple(MEASURES))
         asked = read_funnel(values)
@@ -138,7 +136,7 @@ async def _show(
     room: Room,
     request: Request,
     values: Mapping[str, str],
-    shortcuts: Sequence[Any],
+    shortcuts: Sequence[Preset],
     items: Sequence[Mapping[str, Any]],
     total_steps: Sequence[FunnelStep],
     chart: ColumnChart | None,
@@ -148,22 +146,13 @@ async def _show(
 ) -> Response:
     most = max((item[measure] for item in items), default=0)
     kept = {name: value for name, value in values.items() if value}
-    chosen = {name: value for name, value in kept.items() if name not in ("date_from", "date_to")}
-    preset_links = [
-        (
-            one.label,
-            urlencode({**chosen, "date_from": one.date_from, "date_to": one.date_to}),
-            (one.date_from, one.date_to) == (values["date_from"], values["date_to"]),
-        )
-        for one in shortcuts
-    ]
     return await pages.show(
         request,
         "marketing/funnel.html",
         status,
         values=values,
         message=message,
-        presets=preset_links,
+        presets=preset_links(shortcuts, values),
         groupings=GROUPINGS,
         measures=MEASURES,
         measure=measure,

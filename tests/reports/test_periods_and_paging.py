@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from reports.marketing.presets import presets
 from reports.paging import TOP, After, read_cursor, read_limit, write_cursor
-from reports.periods import EARLIEST_MS, LATEST_MS, presets, read_period
+from reports.periods import EARLIEST_MS, LATEST_MS, read_period
 from reports.spreadsheet import csv_text
 from tracker.errors import BadRequest
 
