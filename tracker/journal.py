@@ -3,8 +3,8 @@
 Group commit: one write to Redis is under way at a time; clicks that arrive meanwhile gather into the next one. A
 click is acknowledged when its write is. What Redis does not take in time goes to the spool (spool.py), in one write
 with all that has gathered by then, and while Redis is known to be away everything goes there at once. So it does
-while as many clicks wait for ClickHouse as may (journal_bound.py). In the background Redis is probed, and the spool is
-delivered.
+while as many clicks wait for ClickHouse as may (journal_bound.py). In the background Redis is probed (redis_watch.py),
+and the spool is delivered (spool_delivery.py).
 
 A visitor waits for both stores together no longer than CLICK_SECONDS. Who is sent on before the disk has answered hears
 that nothing is promised, but the click is not given up: its write goes on, or it joins the next. A click is lost only
@@ -17,17 +17,14 @@ for the loader drops repeated ids and touches keep one line per click.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
 
 from redis.exceptions import NoScriptError, RedisError
 
-from tracker import redis_keys
+from tracker.click_commands import ClickCommands
 from tracker.click_line import ClickLine, click_line
 from tracker.errors import Unavailable
 from tracker.events import Clicked
@@ -37,11 +34,12 @@ from tracker.journal_bound import (
     NO_ROOM_FOR_CLICKS,
     RETRY_AFTER_SECONDS,
     JournalBound,
-    is_full_refusal,
 )
 from tracker.metrics import Metrics
-from tracker.redis_pipe import RedisPipe, Reply, packed
+from tracker.redis_pipe import RedisPipe, Reply
+from tracker.redis_watch import REFUSALS, RedisWatch
 from tracker.spool import Spool, SpoolFull
+from tracker.spool_delivery import SpoolDelivery
 
 # How long a visitor waits for their click to be kept. Redis gets two thirds of it and the disk the rest; the disk gets
 # all of it while Redis is known to be away. With PATIENCE_SECONDS a visitor is sent on within 225 ms.
@@ -54,28 +52,7 @@ BATCH_CLICKS = 500
 # More clicks than this waiting means that neither store keeps up; the next ones are refused. As many again may wait
 # whose visitors were sent on.
 QUEUED_CLICKS = 10_000
-# How often Redis is probed while it is away, and how long a probe may take. A Redis that is too slow for visitors but
-# not for a probe is there for deliveries.
-PROBE_SECONDS = 0.25
-PROBE_LIMIT_SECONDS = 1.0
-DELIVER_SECONDS = 1.0
 
-_SCRIPT = (Path(__file__).parent / "append_clicks.lua").read_bytes()
-_SCRIPT_SHA = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest().encode()
-_SHARD_KEYS = [
-    (redis_keys.click_journal(shard).encode(), redis_keys.click_counts(shard).encode())
-    for shard in range(redis_keys.SHARDS)
-]
-_BY_SHA, _BY_TEXT = (b"EVALSHA", _SCRIPT_SHA), (b"EVAL", _SCRIPT)
-_COUNTS = redis_keys.JOURNAL.encode()
-# It answers how many clicks were accepted and loaded and whether the journal is full; and that Redis takes writes.
-_PROBE = [
-    packed([b"HINCRBY", _COUNTS, b"accepted", b"0"]),
-    packed([b"HINCRBY", _COUNTS, b"loaded", b"0"]),
-    packed([b"HEXISTS", _COUNTS, b"full"]),
-]
-_OPEN = packed([b"HDEL", _COUNTS, b"full"])
-_REFUSALS = (RedisError, OSError, TimeoutError)
 log = logging.getLogger(__name__)
 
 Waiting = tuple[ClickLine, Callable[[bool], None]]
@@ -94,15 +71,12 @@ class Journal:
         click_seconds: float = CLICK_SECONDS,
         bound: JournalBound = DEFAULT_BOUND,
     ) -> None:
-        self._bound = bound
         self._pipe = RedisPipe(redis_url)
         # Imports and deliveries must not make visitors wait behind them.
         self._bulk_pipe = RedisPipe(redis_url)
-        # Probes that are not answered in time must not break a write off.
-        self._probe_pipe = RedisPipe(redis_url)
+        self.watch = RedisWatch(redis_url, bound, metrics, click_seconds / 3)
+        self._commands = ClickCommands(bound.clicks, window_ms, now_ms)
         self._spool = spool
-        self._window_ms = window_ms
-        self._now_ms = now_ms
         self._metrics = metrics
         self._click_seconds = click_seconds
         self._queue: list[Waiting] = []
@@ -117,8 +91,7 @@ class Journal:
         self._rescue: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        # One thread, so that a segment is released after the last thing that was done with it.
-        self._delivery = ThreadPoolExecutor(1, thread_name_prefix="delivery")
+        self._delivery = SpoolDelivery(spool, self._append_in_bulk, metrics)
         metrics.gauge(
             "lasttouch_spool_bytes", "Size of the spool folder, which all workers of a machine share.", spool.size_bytes
         )
@@ -126,32 +99,14 @@ class Journal:
             "lasttouch_spool_torn_bytes", "What of it could not be read and is kept as `….torn`.", spool.torn_bytes
         )
         metrics.gauge("lasttouch_spool_limit_bytes", "What the spool may take.", lambda: spool.limit_bytes)
-        self.redis_is_away = False
-        """Whether the last write to Redis failed or was refused; then clicks go to the spool until a probe succeeds in
-        a time that visitors can wait for."""
-        metrics.gauge(
-            "lasttouch_redis_away", "Whether clicks go to the disk at once.", lambda: float(self.redis_is_away)
-        )
-        self._redis_takes_writes = True
-        self.is_full = False
-        """Whether Redis refuses because as many clicks wait as may, as far as is known here."""
-        self.waiting_clicks = 0
-        """How many clicks of all workers waited in Redis when it was last looked at."""
-        metrics.gauge(
-            "lasttouch_journal_waiting_clicks",
-            "Clicks of all workers that wait in Redis to be loaded.",
-            lambda: self.waiting_clicks,
-        )
-        metrics.gauge("lasttouch_journal_limit_clicks", "How many clicks may wait in Redis.", lambda: bound.clicks)
-        metrics.gauge(
-            "lasttouch_journal_full", "Whether clicks go to the disk because so many wait.", lambda: self.is_full
-        )
 
     async def start(self) -> None:
         """Begin to probe Redis and to deliver the spool, what dead processes left in it included."""
         self._background = [
-            asyncio.create_task(self._look_again_and_again(), name="probe Redis"),
-            asyncio.create_task(self._deliver_again_and_again(), name="deliver the spool"),
+            asyncio.create_task(self.watch.look_again_and_again(), name="probe Redis"),
+            asyncio.create_task(
+                self._delivery.deliver_again_and_again(lambda: self.watch.takes_writes), name="deliver the spool"
+            ),
         ]
 
     async def close(self) -> None:
@@ -162,8 +117,8 @@ class Journal:
         await asyncio.gather(*self._background, return_exceptions=True)
         self._pipe.close()
         self._bulk_pipe.close()
-        self._probe_pipe.close()
-        await asyncio.to_thread(self._delivery.shutdown)
+        self.watch.close()
+        await asyncio.to_thread(self._delivery.close)
         await asyncio.to_thread(self._disk.shutdown)
         await asyncio.to_thread(self._spool.rotate)
 
@@ -201,8 +156,8 @@ class Journal:
         """Append clicks in Redis, all of them when this returns. Raises Unavailable when some were not taken."""
         for at in range(0, len(clicks), BATCH_CLICKS):
             lines = [click_line(click) for click in clicks[at : at + BATCH_CLICKS]]
-            is_taken = not self.is_full and await self._to_redis(self._bulk_pipe, lines, BULK_SECONDS)
-            if self.is_full and not is_taken:
+            is_taken = not self.watch.is_full and await self._append_in_bulk(lines)
+            if self.watch.is_full and not is_taken:
                 raise Unavailable(JOURNAL_IS_FULL, RETRY_AFTER_SECONDS)
             if not is_taken:
                 raise Unavailable("the journal does not take clicks at the moment")
@@ -216,7 +171,7 @@ class Journal:
     @property
     def has_no_room(self) -> bool:
         """Whether the journal is full and the disk takes no clicks either."""
-        return self.is_full and self._spool.is_full
+        return self.watch.is_full and self._spool.is_full
 
     def _write_next(self) -> None:
         """Begin to write what has gathered. One batch is under way at a time; everybody gets an answer, once."""
@@ -225,7 +180,7 @@ class Journal:
             batch += self._take_unawaited(BATCH_CLICKS - len(batch))
         if not batch:
             self._idle.set()
-        elif self.redis_is_away or not self._pipe.is_open:
+        elif self.watch.is_away or not self._pipe.is_open:
             self._write_otherwise(batch, self._queue_since_s, None)
         else:
             self._write_to_redis(batch, self._queue_since_s)
@@ -247,7 +202,7 @@ class Journal:
         # Whoever does not answer in time loses the connection, and `replied` hears of that.
         limit = asyncio.get_running_loop().call_later(self._patience_with_redis_s(since_s), self._pipe.close)
         try:
-            command = self._command([line for line, _ in batch], _BY_SHA)
+            command = self._commands.by_sha([line for line, _ in batch])
             self._pipe.send([command], replied)
         except Exception as error:
             limit.cancel()
@@ -265,9 +220,9 @@ class Journal:
 
     async def _write_in_steps(self, batch: list[Waiting], since_s: float, error: Exception | None) -> None:
         try:
-            if isinstance(error, _REFUSALS) and not isinstance(error, NoScriptError):
-                self._take_refusal(self._pipe, len(batch), error)
-                self.redis_is_away, self._redis_takes_writes = True, False
+            if isinstance(error, REFUSALS) and not isinstance(error, NoScriptError):
+                self.watch.take_refusal(self._pipe, len(batch), error)
+                self.watch.went_away()
             await self._write_batch(batch, since_s)
         except Exception:
             log.exception("a batch of %d clicks failed", len(batch))
@@ -277,12 +232,12 @@ class Journal:
 
     async def _write_batch(self, batch: list[Waiting], since_s: float) -> None:
         """Write a batch and answer, which empties it. Who came meanwhile may join it on the way to the disk."""
-        if not self.redis_is_away:
+        if not self.watch.is_away:
             lines = [line for line, _ in batch]
             if await self._to_redis(self._pipe, lines, self._patience_with_redis_s(since_s)):
                 _answer(batch, True)
                 return
-            self.redis_is_away, self._redis_takes_writes = True, False
+            self.watch.went_away()
         # Those who came meanwhile need not wait for Redis's silence as well.
         late, self._queue = self._queue, []
         batch += late + self._take_unawaited(QUEUED_CLICKS)
@@ -329,149 +284,29 @@ class Journal:
         taken, self._unawaited = self._unawaited[:room], self._unawaited[room:]
         return [(line, _nobody) for line in taken]
 
+    async def _append_in_bulk(self, lines: Sequence[ClickLine]) -> bool:
+        """Append clicks for which nobody waits at a browser. Whether Redis has acknowledged them."""
+        return await self._to_redis(self._bulk_pipe, lines, BULK_SECONDS)
+
     async def _to_redis(self, pipe: RedisPipe, lines: Sequence[ClickLine], limit_seconds: float) -> bool:
         """Append clicks in one call. Whether Redis has acknowledged them."""
         began_s = time.perf_counter()
         try:
             async with asyncio.timeout(limit_seconds):
-                answer = (await pipe.call([self._command(lines, _BY_SHA)]))[0]
+                answer = (await pipe.call([self._commands.by_sha(lines)]))[0]
                 if isinstance(answer, NoScriptError):
-                    answer = (await pipe.call([self._command(lines, _BY_TEXT)]))[0]
+                    answer = (await pipe.call([self._commands.by_text(lines)]))[0]
             if isinstance(answer, RedisError):
                 raise answer
-        except _REFUSALS as error:
-            self._take_refusal(pipe, len(lines), error)
+        except REFUSALS as error:
+            self.watch.take_refusal(pipe, len(lines), error)
             return False
         self._count_write(len(lines), time.perf_counter() - began_s)
         return True
 
-    def _command(self, lines: Sequence[ClickLine], script: tuple[bytes, bytes]) -> bytes:
-        return packed([*script, *script_arguments(lines, self._bound.clicks, self._window_ms, self._now_ms())])
-
     def _count_write(self, clicks: int, seconds: float) -> None:
         self._metrics.journal_write_seconds.observe(seconds)
         self._metrics.journal_batch_clicks.observe(clicks)
-
-    def _take_refusal(self, pipe: RedisPipe, clicks: int, error: Exception) -> None:
-        """Count and tell why Redis did not take clicks."""
-        if is_full_refusal(error):
-            self._metrics.journal_failures.add("journal full", amount=clicks)
-            self._divert(str(error))
-            return
-        self._metrics.journal_failures.add(type(error).__name__, amount=clicks)
-        log.warning("Redis did not take %d clicks: %s", clicks, error or type(error).__name__)
-        pipe.close()  # it may be another Redis that answers to the address now
-
-    def _divert(self, waiting: str) -> None:
-        """Let clicks go to the disk, for the journal is full."""
-        if not self.is_full:
-            log.warning("the journal is full (%s): clicks go to the disk until ClickHouse has caught up", waiting)
-        self.is_full = self.redis_is_away = True
-
-    async def _look_again_and_again(self) -> None:
-        while True:
-            try:
-                await self._look()
-            except Exception:
-                # Whatever it was, the next look may fare better, and without looks Redis would be away for ever.
-                log.exception("Redis could not be looked at")
-            await asyncio.sleep(PROBE_SECONDS if self.redis_is_away else DELIVER_SECONDS)
-
-    async def _deliver_again_and_again(self) -> None:
-        while True:
-            try:
-                await self._deliver()
-            except Exception:
-                # The same here: without rounds the spool would fill up.
-                log.exception("the spool could not be delivered")
-            await asyncio.sleep(DELIVER_SECONDS)
-
-    async def _look(self) -> None:
-        """Learn whether Redis takes clicks (again), and how many wait in it."""
-        began_s = time.perf_counter()
-        found = await self._probe(_PROBE)
-        took_s = time.perf_counter() - began_s
-        self._redis_takes_writes = found is not None
-        if found is None:
-            return  # for visitors, what their writes have found stands
-        accepted, loaded, is_full = found
-        self.waiting_clicks = max(0, accepted - loaded)
-        if is_full and (self.waiting_clicks > self._bound.opens_at_clicks or await self._probe([_OPEN]) is None):
-            self._divert(f"{self.waiting_clicks} clicks wait")
-            self._redis_takes_writes = False
-            return
-        self.is_full = False
-        if self.redis_is_away and took_s > self._click_seconds / 3:
-            return
-        if self.redis_is_away:
-            log.info("Redis takes clicks again; %d wait in it", self.waiting_clicks)
-        self.redis_is_away = False
-
-    async def _probe(self, commands: Sequence[bytes]) -> list[int] | None:
-        """The answers to commands that write; None where Redis takes no writes: it may answer a PING and still be out
-        of memory, read-only or loading."""
-        try:
-            async with asyncio.timeout(PROBE_LIMIT_SECONDS):
-                answers = await self._probe_pipe.call(commands)
-        except _REFUSALS:
-            return None
-        numbers = [answer for answer in answers if isinstance(answer, int)]
-        if len(numbers) < len(answers):
-            self._probe_pipe.close()
-            return None
-        return numbers
-
-    async def _deliver(self) -> None:
-        """Bring every segment that nobody holds to Redis, until one is refused."""
-        if not self._redis_takes_writes:
-            return
-        on_disk = partial(asyncio.get_running_loop().run_in_executor, self._delivery)
-        await on_disk(self._spool.rotate)
-        broken: set[Path] = set()
-        while (segment := await on_disk(self._spool.claim, broken)) is not None:
-            try:
-                while records := await on_disk(segment.next_records):
-                    lines = [line for record in records for line in record.lines]
-                    if not await self._to_redis(self._bulk_pipe, lines, BULK_SECONDS):
-                        return
-                    self._metrics.delivered_clicks.add(amount=len(lines))
-                    await on_disk(segment.mark_delivered, records)
-                await on_disk(segment.remove)
-            except OSError as error:
-                # The others must not wait for it. It is tried again in the next round.
-                log.error("%s could not be delivered: %r", segment.path, error)
-                broken.add(segment.path)
-            finally:
-                self._delivery.submit(segment.release)
-
-
-def script_arguments(lines: Sequence[ClickLine], limit_clicks: int, window_ms: int, now_ms: int) -> list[bytes]:
-    """What append_clicks.lua takes, after the script: the number of keys, the keys, the values.
-
-    A batch goes to the journal of its first click's shard, and its touches to their own shards, in one call. That is
-    for one Redis; a Redis Cluster takes one call for each shard's lines. Touches older than the window are not kept.
-    `limit_clicks` may wait in the journals of all shards.
-    """
-    journal, counts = _SHARD_KEYS[lines[0][0]]
-    oldest = f"{now_ms - window_ms:013d}"
-    rows = "".join([line[1] for line in lines])
-    touches = "".join(
-        [
-            f"{'*' if is_first else '-'}{shard}{visitor_id}{touch}\n"
-            for shard, _, visitor_id, touch, is_first in lines
-            if touch > oldest
-        ]
-    )
-    return [
-        b"3", _COUNTS, journal, counts,
-        b"%d" % len(lines), b"%d" % limit_clicks, b"%d" % window_ms,
-        _encoded(rows), _encoded(touches), b"%d" % (now_ms + window_ms),
-    ]  # fmt: skip
-
-
-def _encoded(text: str) -> bytes:
-    # A lone surrogate, which JSON bodies can carry, has no bytes in UTF-8.
-    return text.encode("utf-8", "replace")
 
 
 def _answer(batch: list[Waiting], is_durable: bool) -> None:

@@ -271,7 +271,7 @@ async def test_a_killed_redis_loses_nothing_and_gets_it_all_when_it_is_back(
         own_redis.kill()
         assert all(await asyncio.gather(*(journal.append(one) for one in clicks[20:40])))
         assert all([await journal.append(one) for one in clicks[40:]])
-        assert journal.redis_is_away
+        assert journal.watch.is_away
         assert spooled_count(tmp_path) == 40
         own_redis.start()
         await until(lambda: spooled_count(tmp_path) == 0)
@@ -279,7 +279,7 @@ async def test_a_killed_redis_loses_nothing_and_gets_it_all_when_it_is_back(
         rows, _, accepted = await journaled(redis)
         assert rows == sorted(click_row(one) for one in clicks)
         assert accepted == 60
-        assert not journal.redis_is_away
+        assert not journal.watch.is_away
         assert await touches(redis) == [touch_line(one) for one in reversed(clicks[-TOUCHES_PER_VISITOR:])]
 
 
@@ -331,7 +331,7 @@ async def test_a_redis_that_hangs_and_a_slow_disk_together_hold_nobody_up_and_lo
         monkeypatch.setattr(os, "fsync", sync_slowly)
         clicks = [click(number) for number in range(90)]
         for batch in (clicks[:45], clicks[45:]):  # the machine may be busy once
-            await until(lambda: not journal.redis_is_away)
+            await until(lambda: not journal.watch.is_away)
             own_redis.send(signal.SIGSTOP)
             slowest_s = await longest_wait(journal, batch)
             own_redis.send(signal.SIGCONT)
@@ -352,9 +352,9 @@ async def test_a_redis_that_is_too_slow_for_visitors_gets_their_clicks_from_the_
         await until(lambda: _append_spools(journal, click(1)))
         async with Redis.from_url(own_redis.url) as redis:
             await until(lambda: _has(redis, [click(1)]))
-        assert journal.redis_is_away
+        assert journal.watch.is_away
         proxy.behave(Manner())
-        await until(lambda: not journal.redis_is_away)
+        await until(lambda: not journal.watch.is_away)
     proxy.close()
 
 
@@ -364,7 +364,7 @@ async def _has(redis: Redis, clicks: list[Clicked]) -> bool:
 
 async def _append_spools(journal: Journal, one: Clicked) -> bool:
     """Append a click; whether it is durable, on disk."""
-    return await journal.append(one) and journal.redis_is_away
+    return await journal.append(one) and journal.watch.is_away
 
 
 async def test_a_connection_is_used_by_nobody_before_it_has_chosen_its_database(own_redis: OwnRedis) -> None:
@@ -501,7 +501,7 @@ async def test_as_many_clicks_wait_as_may_and_the_others_on_disk(empty_redis_url
         assert accepted == len(rows) == await waiting(redis) <= BOUND.clicks
         assert accepted > BOUND.clicks - 500, "nothing is refused while there is room for it"
         assert accepted + spooled_count(tmp_path) == 3_000
-        await until(lambda: journal.is_full and other.is_full)
+        await until(lambda: journal.watch.is_full and other.watch.is_full)
         with pytest.raises(Unavailable, match="full"):
             await journal.append_many([click(4_000)])
         assert (await journaled(redis))[2] == accepted, "imports are refused, not spooled"
@@ -511,20 +511,20 @@ async def test_as_many_clicks_wait_as_may_and_the_others_on_disk(empty_redis_url
 async def test_a_full_journal_opens_when_there_is_room_for_many_and_drains_the_disk(
     empty_redis_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", logger="tracker.journal")
+    caplog.set_level("INFO", logger="tracker.redis_watch")
     async with journal_on(empty_redis_url, tmp_path, bound=BOUND) as (journal, redis):
         await journal.append_many(visits(0, 2_000))
         late = visits(2_000, 1_500)
         assert all(await asyncio.gather(*(journal.append(one) for one in late)))
         assert spooled_count(tmp_path) == 1_500
         await loaded(redis, 999)
-        await until(lambda: journal.waiting_clicks == 1_001)
-        assert journal.is_full and spooled_count(tmp_path) == 1_500, "one more must be loaded first"
+        await until(lambda: journal.watch.waiting_clicks == 1_001)
+        assert journal.watch.is_full and spooled_count(tmp_path) == 1_500, "one more must be loaded first"
         await loaded(redis, 1_000)
         await until(lambda: spooled_count(tmp_path) == 500)
         assert await waiting(redis) == BOUND.clicks
         await loaded(redis, 3_000)
-        await until(lambda: spooled_count(tmp_path) == 0 and not journal.is_full)
+        await until(lambda: spooled_count(tmp_path) == 0 and not journal.watch.is_full)
         assert (await journaled(redis))[0] == sorted(click_row(one) for one in visits(0, 3_500))
     said = [record.message for record in caplog.records]
     assert any(line.startswith("the journal is full (FULL 2000 clicks wait)") for line in said)
