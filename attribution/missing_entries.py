@@ -9,6 +9,7 @@ from typing import Any
 import redis
 
 from attribution.fence import Scripts, unfenced
+from attribution.removals import Entry, Removals
 from tracker import redis_keys
 from tracker.delivery import INTO_LANE, Delivery
 
@@ -23,6 +24,7 @@ class MissingEntries:
     def __init__(self, client: redis.Redis, scripts: Scripts = unfenced) -> None:
         """`client` must give bytes. `scripts` may be fenced: what was read long ago must not be put back (fence.py)."""
         self._redis = client
+        self._removals = Removals(client, scripts)
         self._set_missing = scripts(client, _SET_MISSING)
         self._replace = scripts(client, _REPLACE)
         self._raise = scripts(client, _RAISE)
@@ -37,6 +39,11 @@ class MissingEntries:
             flags = self._set_missing(keys=[hash_key], args=[text for entry in step for text in entry])
             added += [name for (name, _), flag in zip(step, flags, strict=True) if flag]
         return added
+
+    def add_kept(self, kind: str, entries: Sequence[Entry]) -> list[str]:
+        """The same for entries of a kind of redis_keys.KEPT, unless they were removed since they were written."""
+        hash_key = redis_keys.KEPT[kind]
+        return [name for step in _steps(entries) for name in self._removals.add_unless_removed(hash_key, kind, step)]
 
     def merge_changes(self, hash_key: str, changes: Mapping[str, list[Any]], fresh: Mapping[str, Any]) -> int:
         """Add suspensions and reinstatements to the entries of partners; `fresh` is an entry where there is none.

@@ -76,12 +76,12 @@ class DirectoryRebuild:
         """Tokens; those that were revoked go, should an older state of Redis still have them."""
         added, greatest = 0, 0
         for page in self._pages("rebuild_directory_entries", kind="token"):
-            valid = [(row["id"], row["value"]) for row in page if row["value"]]
+            valid = [(row["id"], row["value"], row["written_at"]) for row in page if row["value"]]
             revoked = [row["id"] for row in page if not row["value"]]
-            added += len(self._entries.add(redis_keys.TOKENS, valid))
+            added += len(self._entries.add_kept("token", valid))
             if revoked:
                 self._redis.hdel(redis_keys.TOKENS, *revoked)
-            greatest = max(greatest, *(int(json.loads(value)["id"]) for _, value in valid), 0)
+            greatest = max(greatest, *(int(json.loads(value)["id"]) for _, value, _ in valid), 0)
         self._entries.raise_counter(redis_keys.TOKEN_COUNTER, greatest)
         self._list_tokens()
         return added
@@ -104,9 +104,8 @@ class DirectoryRebuild:
         """Partners' own state of one kind of redis_keys.KEPT. Its links are those that no join brought."""
         added, greatest = 0, 0
         for page in self._pages("rebuild_directory_entries", kind=kind):
-            missing = self._entries.add(
-                redis_keys.KEPT[kind], [(row["id"], row["value"]) for row in page if row["value"]]
-            )
+            kept = [(row["id"], row["value"], row["written_at"]) for row in page if row["value"]]
+            missing = self._entries.add_kept(kind, kept)
             self._entries.tell(kind, missing)
             added += len(missing)
             if kind in redis_keys.NUMBERED:

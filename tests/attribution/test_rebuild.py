@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from redis.asyncio import Redis
 from attribution.ledger import run_round
 from attribution.loader import Loader
 from attribution.rebuild import is_directory_lost, mark_complete, rebuild_derived, rebuild_redis
+from attribution.rebuild_directory import DirectoryRebuild
+from attribution.removals import Removals
 from attribution.warehouse import Warehouse
 from tests.attribution.fact_writer import FactWriter, changed, clicked, joined, paid, signed_up
 from tests.attribution.journaling import pipeline
@@ -303,6 +307,76 @@ async def test_a_revoked_token_does_not_come_back(story: Story) -> None:
     story.client.hset(redis_keys.TOKENS, rows[0]["key"], next(iter(token.values())))
     story.rebuild()
     assert state(story.client) == before
+
+
+async def revoke(story: Story, label: str) -> str:
+    """Revoke a service token; the entry that it had."""
+    (token,) = [one for one in await story.tokens.list("service", NOW_MS + 2) if one.label == label]
+    before = set(story.client.hkeys(redis_keys.TOKENS))
+    assert await story.tokens.revoke("service", token.id, NOW_MS + 2)
+    (gone,) = before - set(story.client.hkeys(redis_keys.TOKENS))
+    return str(gone.decode())
+
+
+async def test_a_token_that_is_revoked_and_not_loaded_does_not_come_back(story: Story) -> None:
+    """ClickHouse still takes it for valid."""
+    gone = await revoke(story, "billing")
+    before = state(story.client)
+    story.rebuild()
+    assert state(story.client) == before
+    story.load()
+    story.rebuild()
+    assert not story.client.hexists(redis_keys.TOKENS, gone)
+
+
+@pytest.mark.parametrize("moment", ["read", "followed"])
+async def test_a_token_that_is_revoked_while_it_is_put_back_is_not(
+    story: Story, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After ClickHouse was asked for tokens, and after the journal was asked what was revoked."""
+    revoked: list[str] = []
+
+    def revoke_now() -> None:
+        if not revoked:
+            with ThreadPoolExecutor(1) as other:
+                revoked.append(other.submit(asyncio.run, revoke_alone()).result())
+
+    async def revoke_alone() -> str:
+        path = story.aredis.connection_pool.connection_kwargs["path"]
+        async with Redis.from_url(f"unix://{path}") as own:
+            alone = Story(own, story.client, story.warehouse, Path())
+            return await revoke(alone, "billing")
+
+    pages, follow = DirectoryRebuild._pages, Removals._follow
+
+    def reading(self: DirectoryRebuild, query: str, **given: object) -> Iterator[list[dict[str, Any]]]:
+        for page in pages(self, query, **given):
+            if given.get("kind") == "token":
+                revoke_now()
+            yield page
+
+    def following(self: Removals) -> None:
+        follow(self)
+        revoke_now()
+
+    if moment == "read":
+        monkeypatch.setattr(DirectoryRebuild, "_pages", reading)
+    else:
+        monkeypatch.setattr(Removals, "_follow", following)
+    story.rebuild()
+    assert revoked and not story.client.hexists(redis_keys.TOKENS, revoked[0])
+
+
+async def test_what_was_removed_long_ago_and_made_again_comes_back(story: Story) -> None:
+    """A Redis that was restored has the removal still in its journal, and ClickHouse knows better."""
+    line = {"kind": "billing", "key": "7", "value": "", "written_at": 1}
+    story.client.xadd(
+        redis_keys.FACT_JOURNAL, {"facts": "", "n": 0, "entries": json.dumps(line, separators=(",", ":"))}
+    )
+    before = story.client.hget(redis_keys.BILLING, "7")
+    story.client.hdel(redis_keys.BILLING, "7")
+    story.rebuild()
+    assert before and story.client.hget(redis_keys.BILLING, "7") == before
 
 
 def test_derived_tables_are_decided_again(warehouse: Warehouse) -> None:
