@@ -238,3 +238,27 @@ def test_trials_of_before_their_length_was_in_the_fact_keep_it(warehouse: Wareho
     assert {row["license_id"]: row["trial_days"] for row in found} == {
         "long": 60, "usual": 14, "imported": None, "new": 30,
     }  # fmt: skip
+
+
+def test_deliveries_of_before_are_listed_as_they_were_last(warehouse: Warehouse) -> None:
+    """Schema 018 takes them out of their documents; those that come later need no migration."""
+
+    def write(delivery_id: str, status: str, written_at: int) -> None:
+        document = json.dumps({"ordered_at": written_at // 10 * 10, "channel": "mail", "status": status})
+        row = ["delivery", delivery_id, document, written_at, 1]
+        warehouse.insert("directory_entries", ["kind", "key", "value", "written_at", "load_id"], [row])
+
+    write("msg_1", "waiting", 1_770_000_000_001)
+    write("msg_1", "delivered", 1_770_000_000_005)
+    warehouse.run("truncate table deliveries")
+    for _ in range(2):  # a crash repeats a file
+        warehouse.run("alter table schema_versions delete where file like '018%' settings mutations_sync = 1")
+        warehouse.migrate()
+    write("msg_2", "waiting", 1_770_000_000_011)
+    found = warehouse.rows(
+        "select delivery_id, channel, status, toUnixTimestamp64Milli(ordered_at) as at "
+        "from deliveries final order by at"
+    )
+    assert [tuple(row.values()) for row in found] == [
+        ("msg_1", "mail", "delivered", 1_770_000_000_000), ("msg_2", "mail", "waiting", 1_770_000_000_010),
+    ]  # fmt: skip
