@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from attribution.process import WAITING
-from reports.deliveries import DeliveryLog, Waiting
+from reports.delivery_log import DeliveryLog, Waiting
 from reports.room import Room, room_of
 from tracker.errors import Unavailable
 from tracker.pipeline import Pipeline, read_pipeline

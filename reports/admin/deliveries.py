@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from reports.access import Viewer
-from reports.deliveries import MAX_PAGE, DeliveryLog, is_one_of
+from reports.delivery_log import MAX_PAGE, DeliveryLog, is_one_of
 from reports.filters import one_of, read_query
 from reports.paging import After, cut_page, read_cursor, read_limit
 from reports.periods import LATEST_MS

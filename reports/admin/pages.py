@@ -15,7 +15,7 @@ from reports.admin.api import SERVICE_SCOPES, explained_license
 from reports.admin.deliveries import deliveries_page, provisioning_state, read_wanted, resend_all, settled_counts
 from reports.admin.tokens import service_label_and_scope
 from reports.commissions import LineFilter, lines_page
-from reports.deliveries import DeliveryLog
+from reports.delivery_log import DeliveryLog
 from reports.explanations import attribution_document, chain_document, license_payment_documents
 from reports.filters import one_of, read_query
 from reports.health import check_stores

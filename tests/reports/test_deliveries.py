@@ -28,7 +28,8 @@ from attribution.client_records import ClientRecords
 from attribution.client_stores import ClientStores
 from attribution.rebuild import rebuild_redis
 from reports import deliveries, provisioning
-from reports.deliveries import PAUSES, DeliveryLog, Worker, after_try, making_deliveries
+from reports.deliveries import PAUSES, Worker, after_try, making_deliveries
+from reports.delivery_log import DeliveryLog
 from reports.invitation import Invitations
 from reports.mail import Letter, Post, message_of
 from reports.provisioning import Webhook
