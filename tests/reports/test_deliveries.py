@@ -27,7 +27,7 @@ from test_solution_partner import PLAN, Partner, load_journal, new_email
 from attribution.client_records import ClientRecords
 from attribution.client_stores import ClientStores
 from attribution.rebuild import rebuild_redis
-from reports import deliveries, provisioning
+from reports import deliveries, delivery_log, provisioning
 from reports.deliveries import PAUSES, Worker, after_try, making_deliveries
 from reports.delivery_log import DeliveryLog
 from reports.invitation import Invitations
@@ -283,7 +283,7 @@ def test_a_receiver_that_is_gone_is_left_alone_until_someone_sends_again(
 def test_without_a_receiver_nothing_piles_up_and_all_of_it_can_be_sent_later(
     app: App, receiver: Receiver, sending: Sending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "DONE_KEPT", 3)  # Redis forgets the older ones, ClickHouse does not
+    monkeypatch.setattr(delivery_log, "DONE_KEPT", 3)  # Redis forgets the older ones, ClickHouse does not
     partner = Partner(app)
     path = partner.new_license()
     for seats in range(2, 6):
@@ -332,7 +332,7 @@ def test_all_there_ever_were_are_listed_page_by_page(
     app: App, receiver: Receiver, sending: Sending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some are in ClickHouse alone, some in both as they were and as they are now, some in Redis alone."""
-    monkeypatch.setattr(deliveries, "DONE_KEPT", 3)
+    monkeypatch.setattr(delivery_log, "DONE_KEPT", 3)
     partner = Partner(app)
     path = partner.new_license()
     for seats in range(2, 8):
