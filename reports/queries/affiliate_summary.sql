@@ -1,4 +1,5 @@
--- Purpose: how many of a partner's affiliate licenses are in trial, paid and expired now.
+-- Purpose: how many of a partner's affiliate licenses are in trial, paid and expired now. It is what license_standings.sql
+--   says, in short: no partner subscribes for a license that came by a signup, and nobody hands it over.
 -- Grain: one row.
 -- Parameters: partner_id, now_ms, trial_days (of a license that names none).
 with
