@@ -187,6 +187,7 @@ class Loader:
         for kind, pieces in incoming.facts.items():
             incoming.refused += self._staging.store_facts(kind, pieces, self._newest)
         if is_again:  # what was stored before and is in Redis no more, should Redis have been emptied in between
+            self._staging.count_days_again(self._newest)
             missed = self._staging.stored_rows("clicks", self._newest) - stored.total()
             stored[redis_keys.click_journal(0)] += missed
         by_type[Clicked.type] = stored.total()

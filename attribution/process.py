@@ -22,7 +22,7 @@ from starlette.routing import Route
 from attribution.fence import FencedWarehouse, fenced
 from attribution.lease import Lease
 from attribution.publication import Publication
-from attribution.rebuild import Progress, rebuild_derived, rebuild_redis
+from attribution.rebuild import Progress, rebuild_click_days, rebuild_derived, rebuild_redis
 from attribution.service import AttributionService
 from attribution.warehouse import Warehouse
 from tracker.errors import Conflict, Unavailable
@@ -139,6 +139,7 @@ def rebuild_everything(
     try:
         now_ms = time.time_ns() // 1_000_000
         scripts = fenced(lease)
+        rebuild_click_days(warehouse, progress)  # first: what is rebuilt next tells readers to forget
         rebuild_derived(warehouse, program, now_ms, progress, Publication(client, scripts))
         rebuild_redis(client, warehouse, program, now_ms, progress, scripts)
     finally:

@@ -114,6 +114,16 @@ def rebuild_derived(
     progress("spans in which partners are active: rebuilt")
 
 
+def rebuild_click_days(warehouse: Warehouse, progress: Progress = log.info) -> None:
+    """Count all clicks by day again. No load may run meanwhile, and none be half done."""
+    warehouse.run(QUERIES["rebuild_drop"], rebuilt="rebuilt_click_days")
+    warehouse.run(QUERIES["rebuild_create_click_days"])
+    warehouse.run(QUERIES["rebuild_fill_click_days"])
+    warehouse.run(QUERIES["rebuild_exchange_click_days"])
+    warehouse.run(QUERIES["rebuild_drop"], rebuilt="rebuilt_click_days")
+    progress("clicks by day: rebuilt")
+
+
 def _seen_step(directory: DirectoryRebuild, kind: str, table: str, id_column: str) -> Callable[[], int]:
     return lambda: directory.seen(kind, table, id_column)
 

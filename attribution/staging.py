@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, groupby
 from pathlib import Path
+from typing import Any
 
 from attribution.incoming import Piece, Refused
 from attribution.journal_lines import FACT_TABLES, check_click
@@ -20,6 +22,15 @@ from tracker.events import CLICK_COLUMNS
 FIRST_CLICK_MS, LAST_CLICK_MS = 10**12, 10**13 - 1  # times of 13 digits: 2001 to 2286
 
 QUERIES = load_queries(Path(__file__).with_name("queries"))
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What staged clicks look like: whether each has an id of its own, and the span of their times."""
+
+    are_distinct: bool
+    first_ms: int
+    last_ms: int
 
 
 class Staging:
@@ -43,11 +54,12 @@ class Staging:
 
         Returns how many of them this load has stored, by stream, and those that could not be read.
         """
-        are_distinct = self._stage_clicks(pieces)
+        staged = self._stage_clicks(pieces)
         refused: list[Refused] = []
-        if are_distinct is None:
+        if staged is None:
             pieces, refused = self._stage_readable_clicks(pieces)
-        if is_again or not are_distinct or self._are_known():
+            staged = _staged(self._look())
+        if is_again or not staged.are_distinct or self._are_known():
             self._warehouse.run(QUERIES["loader_store_new_clicks"], load_id=load_id)
             stored = self._stored_clicks(pieces, load_id)
         else:
@@ -55,21 +67,34 @@ class Staging:
             stored = Counter()
             for stream, clicks in _runs(pieces):
                 stored[stream] += clicks
+        if not is_again:
+            self._count_days(load_id, staged.first_ms, staged.last_ms)
         self._warehouse.run(QUERIES["loader_empty_incoming"], incoming="incoming_clicks")
         return stored, refused
 
-    def _stage_clicks(self, pieces: Sequence[Piece]) -> bool | None:
-        """Stage clicks as they come. Whether each has an id of its own; None, and nothing is staged, when some of them
-        cannot be read, or ClickHouse read what is no click: one without an id or with another kind of time."""
+    def count_days_again(self, load_id: int) -> None:
+        """Count by day the clicks of a load that was begun before, unless that was done then."""
+        if self._warehouse.rows(QUERIES["loader_counted_days"])[0]["load_id"] < load_id:
+            self._count_days(load_id, FIRST_CLICK_MS, LAST_CLICK_MS)
+
+    def _count_days(self, load_id: int, first_ms: int, last_ms: int) -> None:
+        self._warehouse.run(QUERIES["loader_count_days"], load_id=load_id, first_ms=first_ms, last_ms=last_ms)
+
+    def _stage_clicks(self, pieces: Sequence[Piece]) -> Staged | None:
+        """Stage clicks as they come. None, and nothing is staged, when some of them cannot be read, or ClickHouse read
+        what is no click: one without an id or with another kind of time."""
         try:
             self._warehouse.insert_bytes("incoming_clicks", CLICK_COLUMNS, _click_lines(pieces), "TSV")
         except UnreadableRows:
             return None
-        staged = self._warehouse.rows(QUERIES["loader_look_at_clicks"])[0]
-        if staged["without_id"] or staged["first_at"] < FIRST_CLICK_MS or staged["last_at"] > LAST_CLICK_MS:
+        look = self._look()
+        if look["without_id"] or look["first_at"] < FIRST_CLICK_MS or look["last_at"] > LAST_CLICK_MS:
             self._warehouse.run(QUERIES["loader_empty_incoming"], incoming="incoming_clicks")
             return None
-        return bool(staged["ids"] == staged["clicks"])
+        return _staged(look)
+
+    def _look(self) -> dict[str, Any]:
+        return self._warehouse.rows(QUERIES["loader_look_at_clicks"])[0]
 
     def _stage_readable_clicks(self, pieces: Sequence[Piece]) -> tuple[list[Piece], list[Refused]]:
         """Stage those clicks that can be read, line by line. Returns them, in the order of the rows, and the others."""
@@ -144,6 +169,10 @@ class Staging:
             number = self._stream_numbers[piece.entry.stream]
             parts.append(b'%s,"stream_number":%d,"position":%d}\n' % (body, number, position))
         return b"".join(parts)
+
+
+def _staged(look: Mapping[str, Any]) -> Staged:
+    return Staged(look["ids"] == look["clicks"], look["first_at"], look["last_at"])
 
 
 def _click_lines(pieces: Sequence[Piece]) -> bytes:

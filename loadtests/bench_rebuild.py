@@ -18,6 +18,7 @@ from typing import Any
 
 from attribution.audit import audit
 from attribution.ledger import run_round
+from attribution.staging import Staging
 from attribution.warehouse import Warehouse, load_queries
 from tracker.errors import SettingError
 from tracker.program import Program
@@ -145,6 +146,7 @@ class Bench:
         self._make("payments", first=0, count=self._size.payments, load_id=1)
         for first in range(0, self._size.clicks, CLICKS_PER_INSERT):
             self._make("clicks", first=first, count=min(CLICKS_PER_INSERT, self._size.clicks - first), load_id=1)
+        Staging(self._warehouse, {}).count_days_again(self._load)
         self._finish_load()
 
     def wait_for_merges(self) -> None:
@@ -170,6 +172,7 @@ class Bench:
         self._load += 1
         self._make("clicks", first=self._clicks, count=count, load_id=self._load, start_ms=END_MS)
         self._clicks += count
+        Staging(self._warehouse, {}).count_days_again(self._load)
         self._finish_load()
 
     def count_only(self) -> Cost:

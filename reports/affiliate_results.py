@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 
 from reports.campaigns import Campaigns
+from reports.click_counts import clicks_by_day, clicks_by_visit
 from reports.partner_api.asked import ALL
 from reports.partner_api.commission import commission_days
 from reports.periods import Period
@@ -28,7 +29,9 @@ async def total_of(room: Room, result: str, partner_id: str, period: Period, pro
     """A result over a period; earnings in cents. `product` is empty for all."""
     if result == EARNINGS:
         return sum(cents for _, cents in await days_of(room, result, partner_id, period, product))
-    rows = await _counts(room, result, partner_id, period, product=product)
+    if result == CLICKS:
+        return sum((await clicks_by_day(room, partner_id, period, product)).values())
+    rows = await _counts(room, partner_id, period, product=product)
     return sum(row[result] for row in rows)
 
 
@@ -36,7 +39,9 @@ async def days_of(room: Room, result: str, partner_id: str, period: Period, prod
     """A result by day, without days on which there was none."""
     if result == EARNINGS:
         return await commission_days(room, partner_id, period, product or ALL, AFFILIATE)
-    rows = await _counts(room, result, partner_id, period, product=product, by_day=1)
+    if result == CLICKS:
+        return list((await clicks_by_day(room, partner_id, period, product)).items())
+    rows = await _counts(room, partner_id, period, product=product, by_day=1)
     return [(date.fromisoformat(row["day_text"]), row[result]) for row in rows]
 
 
@@ -45,14 +50,21 @@ async def by_campaign(
 ) -> dict[int, int]:
     """A result over a period by the campaign's number; campaigns without any are left out. `billing_cycle` narrows
     earnings only."""
-    if result == EARNINGS:
-        rows = await _earnings(room, partner_id, period, billing_cycle)
+    found: list[tuple[str, str, int]]
+    if result == CLICKS:
+        visits = await clicks_by_visit(room, partner_id, period)
+        found = [(visit.campaign, visit.product, clicks) for visit, clicks in visits.items()]
     else:
-        rows = await _counts(room, result, partner_id, period, by_campaign=1)
+        rows = await (
+            _earnings(room, partner_id, period, billing_cycle)
+            if result == EARNINGS
+            else _counts(room, partner_id, period, by_campaign=1)
+        )
+        found = [(row["campaign"], row["campaign_product"], row[result]) for row in rows]
     sums: dict[int, int] = {}
-    for row in rows:
-        campaign = campaigns.of(row["campaign"], row["campaign_product"])
-        sums[campaign.id] = sums.get(campaign.id, 0) + row[result]
+    for slug, product, value in found:
+        campaign = campaigns.of(slug, product)
+        sums[campaign.id] = sums.get(campaign.id, 0) + value
     return sums
 
 
@@ -68,10 +80,10 @@ async def campaign_earning_days(
 
 
 async def _counts(
-    room: Room, result: str, partner_id: str, period: Period, product: str = "", by_day: int = 0, by_campaign: int = 0
+    room: Room, partner_id: str, period: Period, product: str = "", by_day: int = 0, by_campaign: int = 0
 ) -> list[dict[str, Any]]:
     return await room.rows(
-        "affiliate_clicks" if result == CLICKS else "affiliate_licenses_count",
+        "affiliate_licenses_count",
         partner_id=partner_id,
         from_ms=period.from_ms,
         to_ms=period.to_ms,

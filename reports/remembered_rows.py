@@ -36,17 +36,20 @@ NOW, SINCE = "now_ms", "since_ms"
 """Parameters that are the clock's, and when such a period begins."""
 FOREVER_MS = 2**62
 
-COUNTS_CLICKS = ("affiliate_clicks", "affiliate_performance", "partner_days")
+COUNTS_CLICKS = ("click_days", "click_visits", "clicks_between")
 REMEMBERED = frozenset(
     (
         *COUNTS_CLICKS,
+        "active_spans",
         "affiliate_earnings",
         "affiliate_licenses",
         "affiliate_licenses_count",
         "affiliate_partners",
+        "affiliate_performance",
         "affiliate_summary",
         "commission_lines",
         "first_tier_percent",
+        "line_days",
         "next_moment",
         "partner_balance",
         "partner_commission_days",
@@ -55,6 +58,7 @@ REMEMBERED = frozenset(
         "partner_license_counts",
         "partner_licenses",
         "referred_partners_count",
+        "signup_days",
     )
 )
 """What is asked about one partner, most of it statements of queries/; COUNTS_CLICKS are those that any new click

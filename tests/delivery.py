@@ -86,7 +86,7 @@ group by partner_id, tier
 TABLES = """
 select name
 from system.tables
-where database = currentDatabase() and engine in ('MergeTree', 'ReplacingMergeTree', 'Memory')
+where database = currentDatabase() and engine not like '%View'
     and name != 'schema_versions'
 """
 

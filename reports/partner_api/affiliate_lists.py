@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from attribution.facts import read_published, read_standings
 from reports.campaigns import Campaigns, read_campaigns
+from reports.click_counts import TAGS, clicks_by_visit, visit_of
 from reports.partner_api.asked import Asked
 from reports.partner_api.dates import money, timestamp
 from reports.room import Room
 from tracker.program import percent_number
 
-_TAGS = ("utm_campaign", "utm_medium", "utm_content", "utm_term")
+_NO_RESULT = dict.fromkeys(("trials", "qls", "paid", "partners_referred", "commission_cents"), 0)
 
 
 async def get_affiliate_licenses(room: Room, asked: Asked) -> Mapping[str, Any]:
@@ -49,23 +51,30 @@ async def get_affiliate_licenses(room: Room, asked: Asked) -> Mapping[str, Any]:
 
 async def get_performance_report(room: Room, asked: Asked) -> Mapping[str, Any]:
     campaigns = await read_campaigns(room, asked.partner_id)
-    rows = await room.rows(
-        "affiliate_performance",
-        partner_id=asked.partner_id,
-        from_ms=asked.period.from_ms,
-        to_ms=asked.period.to_ms,
+    visits, rows = await asyncio.gather(
+        clicks_by_visit(room, asked.partner_id, asked.period, by_tags=True),
+        room.rows(
+            "affiliate_performance",
+            partner_id=asked.partner_id,
+            from_ms=asked.period.from_ms,
+            to_ms=asked.period.to_ms,
+        ),
     )
-    return {
-        "result": [
+    clicks = {(visit.product, visit): count for visit, count in visits.items()}
+    results = {(row["product"], visit_of(row)): row for row in rows}
+    found = []
+    for product, visit in sorted(clicks.keys() | results.keys()):
+        row = results.get((product, visit), _NO_RESULT)
+        found.append(
             {
-                **_attribution(campaigns, row["campaign"], row["campaign_product"], row),
-                "product": row["product"],
-                **{name: row[name] for name in ("clicks", "trials", "qls", "paid", "partners_referred")},
+                **_attribution(campaigns, visit.campaign, visit.product, dict(zip(TAGS, visit.tags, strict=True))),
+                "product": product,
+                "clicks": clicks.get((product, visit), 0),
+                **{name: row[name] for name in ("trials", "qls", "paid", "partners_referred")},
                 "commission": money(row["commission_cents"]),
             }
-            for row in rows
-        ]
-    }
+        )
+    return {"result": found}
 
 
 async def get_partners_referred(room: Room, asked: Asked) -> Mapping[str, Any]:
@@ -100,7 +109,7 @@ def _attribution(campaigns: Campaigns, slug: str, product: str, tags: Mapping[st
     is_imported = slug not in ("", campaign.slug)
     return {
         "campaign_name": slug if is_imported else campaign.name,
-        **{name: tags[name] for name in _TAGS},
+        **{name: tags[name] for name in TAGS},
         "utm_campaign": tags["utm_campaign"] or slug,
     }
 

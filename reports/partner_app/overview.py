@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from reports import wording
 from reports.charts import ColumnChart, Series, column_chart
+from reports.click_counts import clicks_by_day
+from reports.periods import Period
 from reports.room import Room
 from tracker.errors import BadRequest
 from tracker.program import DAY_MS
@@ -68,11 +72,27 @@ class Charts:
 
 async def read_days(room: Room, partner_id: str, first: date, last: date) -> Days:
     """A partner's days from `first` through `last` (UTC), those without anything included."""
-    from_ms = _day_ms(first)
-    rows = await room.rows("partner_days", partner_id=partner_id, from_ms=from_ms, to_ms=_day_ms(last) + DAY_MS)
-    by_day = {row["day_text"]: row for row in rows}
+    clicks, signups, lines = await asyncio.gather(
+        clicks_by_day(room, partner_id, Period(_day_ms(first), _day_ms(last) + DAY_MS)),
+        room.rows("signup_days", partner_id=partner_id),
+        room.rows("line_days", partner_id=partner_id),
+    )
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    return Days(days, {name: [by_day.get(day.isoformat(), {}).get(name, 0) for day in days] for name in NUMBERS})
+    texts = [day.isoformat() for day in days]
+
+    def series(rows: Iterable[Mapping[str, Any]], name: str) -> list[int]:
+        values = {row["day_text"]: row[name] for row in rows}
+        return [values.get(text, 0) for text in texts]
+
+    return Days(
+        days,
+        {
+            "clicks": [clicks.get(day, 0) for day in days],
+            "signups": series(signups, "signups"),
+            "first_tier_cents": series(lines, "first_tier_cents"),
+            "second_tier_cents": series(lines, "second_tier_cents"),
+        },
+    )
 
 
 def dates_of(span: Span, now_ms: int) -> tuple[date, date]:

@@ -1,26 +1,12 @@
--- Purpose: a partner's results as an affiliate by where they came from.
--- Grain: one row per product (of links, licenses, and partner_program for referred partners), per product and campaign of
---   the link (the former product and empty where none won), and per tags of its visits; none without any result.
--- Parameters: partner_id, from_ms and to_ms (inclusive, exclusive): of clicks by their time, of licenses by their start
---   (trials, qualified) and first payment (paid), of referred partners by their join, of commission by occurred_at.
+-- Purpose: a partner's results as an affiliate by where they came from, clicks aside (click_visits.sql).
+-- Grain: one row per product (of licenses, and partner_program for referred partners), per product and campaign of the
+--   link (the former product and empty where none won), and per tags of its visits; none without any result.
+-- Parameters: partner_id, from_ms and to_ms (inclusive, exclusive): of licenses by their start (trials, qualified) and
+--   first payment (paid), of referred partners by their join, of commission by occurred_at.
 with
     (select max(round) from rounds) as published,
     fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') as from_at,
     fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') as to_at,
-    (
-        select argMax(spans, round)
-        from partner_spans
-        where partner_id = {partner_id:String} and round <= published
-    ) as active,
-    visited as (
-        select
-            toString(product) as product, campaign, if(landing_query like '%utm_%', concat('?', landing_query), '') as url,
-            count() as clicks
-        from clicks
-        where partner_id = {partner_id:String} and verdict = 'human' and clicked_at >= from_at and clicked_at < to_at
-            and arrayExists(span -> span.1 <= clicked_at and clicked_at < span.2, active)
-        group by product, campaign, url
-    ),
     -- Rather too many: the licenses that are or were the partner's.
     mine as materialized (select license_id from bindings where partner_id = {partner_id:String}),
     licenses as materialized (
@@ -81,16 +67,14 @@ with
         group by referred_id
     ),
     results as (
-        select product, product as link_product, campaign, url, clicks, 0 as trials, 0 as qls, 0 as paid, 0 as joined, 0 as cents
-        from visited
-        union all
         select
-            licenses.product, licenses.link_product, licenses.campaign, license_visits.url, 0,
-            licenses.started_at >= from_at and licenses.started_at < to_at as is_trial,
-            is_trial and qualified.is_qualified,
+            licenses.product as product, licenses.link_product as link_product, licenses.campaign as campaign,
+            license_visits.url as url,
+            licenses.started_at >= from_at and licenses.started_at < to_at as trials,
+            trials and qualified.is_qualified as qls,
             first_payments.license_id != '' and first_payments.first_paid_at >= from_at
-                and first_payments.first_paid_at < to_at,
-            0, license_earnings.cents
+                and first_payments.first_paid_at < to_at as paid,
+            0 as joined, license_earnings.cents as cents
         from licenses
         left any join license_visits on license_visits.click_id = licenses.click_id
         left join qualified on qualified.license_id = licenses.license_id
@@ -99,7 +83,7 @@ with
         union all
         select
             'partner_program', if(join_visits.link_product = '', 'partner_program', join_visits.link_product),
-            join_visits.campaign, join_visits.url, 0, 0, 0, 0,
+            join_visits.campaign, join_visits.url, 0, 0, 0,
             partners.joined_at >= from_at and partners.joined_at < to_at, join_earnings.cents
         from joins
         inner join partners on partners.partner_id = joins.referred_id
@@ -108,8 +92,8 @@ with
     ),
     by_visit as (
         select
-            product, link_product, campaign, url, sum(clicks) as clicks, sum(trials) as trials, sum(qls) as qls,
-            sum(paid) as paid, sum(joined) as joined, sum(cents) as cents
+            product, link_product, campaign, url, sum(trials) as trials, sum(qls) as qls, sum(paid) as paid,
+            sum(joined) as joined, sum(cents) as cents
         from results
         group by product, link_product, campaign, url
     )
@@ -121,7 +105,6 @@ select
     decodeURLFormComponent(extractURLParameter(url, 'utm_medium')) as utm_medium,
     decodeURLFormComponent(extractURLParameter(url, 'utm_content')) as utm_content,
     decodeURLFormComponent(extractURLParameter(url, 'utm_term')) as utm_term,
-    sum(by_visit.clicks) as clicks,
     sum(by_visit.trials) as trials,
     sum(by_visit.qls) as qls,
     sum(by_visit.paid) as paid,
@@ -129,5 +112,4 @@ select
     sum(by_visit.cents) as commission_cents
 from by_visit
 group by product, campaign_product, campaign, utm_campaign, utm_medium, utm_content, utm_term
-having clicks > 0 or trials > 0 or paid > 0 or partners_referred > 0 or commission_cents != 0
-order by product, campaign_product, campaign, utm_campaign, utm_medium, utm_content, utm_term
+having trials > 0 or paid > 0 or partners_referred > 0 or commission_cents != 0

@@ -1,5 +1,5 @@
--- Purpose: the partners on whose links there were clicks in new loads.
+-- Purpose: the partners on whose links people clicked in new loads.
 -- Grain: one row per partner. Parameters: after_load.
 select distinct partner_id
-from clicks
-where load_id > {after_load:UInt64}
+from click_days
+where newest_load > {after_load:UInt64}

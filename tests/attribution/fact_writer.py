@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any
 
+from attribution.staging import Staging
 from attribution.warehouse import Warehouse
 from tracker.events import (
     Clicked,
@@ -46,8 +47,10 @@ _TABLES: dict[type, str] = {
 class FactWriter:
     """Writes loads, numbered from 1."""
 
-    def __init__(self, warehouse: Warehouse) -> None:
+    def __init__(self, warehouse: Warehouse, counts_days: bool = True) -> None:
+        """`counts_days` is false where the schema is an older one."""
         self.warehouse = warehouse
+        self._counts_days = counts_days
         self.load_id = 0
 
     def load(self, *facts: AnyFact, is_finished: bool = True) -> int:
@@ -58,6 +61,8 @@ class FactWriter:
             by_type[type(fact)].append(fact)
         for kind, same in by_type.items():
             self._write(kind, same)
+        if self._counts_days:
+            Staging(self.warehouse, {}).count_days_again(self.load_id)
         if is_finished:
             self.finish(self.load_id)
         return self.load_id

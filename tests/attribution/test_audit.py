@@ -126,6 +126,19 @@ def test_a_binding_and_a_recruiter_that_differ(settled: FactWriter) -> None:
     assert not result.is_clean
 
 
+def test_clicks_that_are_counted_wrongly_by_day(settled: FactWriter) -> None:
+    warehouse = settled.warehouse
+    settled.load(clicked(2, "Q", 0))
+    warehouse.run("insert into click_days select * replace (2 as clicks) from click_days where partner_id = 'P'")
+    warehouse.run("alter table click_days delete where partner_id = 'Q' settings mutations_sync = 2")
+    result = audit(warehouse, PROGRAM)
+    assert [(each.kind, each.subject, each.detail) for each in result.findings] == [
+        ("clicks_of_day_differ", "P on 2025-01-08", "1 clicks, 3 are counted"),
+        ("clicks_of_day_differ", "Q on 2025-01-06", "1 clicks, 0 are counted"),
+    ]
+    assert not result.is_clean
+
+
 def test_more_back_than_paid_is_listed_and_not_wrong(settled: FactWriter) -> None:
     settled.load(refunded("r2", "p", 2001, 6))
     run_round(settled.warehouse, PROGRAM, NOW)

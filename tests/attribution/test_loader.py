@@ -14,7 +14,8 @@ import pytest
 import redis
 
 from attribution.loader import Load, Loader
-from attribution.staging import QUERIES
+from attribution.rebuild import rebuild_click_days
+from attribution.staging import QUERIES, Staging
 from attribution.warehouse import Warehouse
 from tests.attribution.fact_writer import (
     changed,
@@ -73,6 +74,17 @@ def rows_of(warehouse: Warehouse, table: str) -> int:
 
 def stored(warehouse: Warehouse) -> int:
     return sum(rows_of(warehouse, table) for table in TABLES)
+
+
+def assert_counted_by_day(warehouse: Warehouse) -> None:
+    """What is counted by day are the clicks that are stored, each once."""
+    found = warehouse.rows(
+        "select * from (select partner_id, toDate32(clicked_at, 'UTC') as day, count() as clicks from clicks"
+        " where verdict = 'human' group by partner_id, day) as stored"
+        " full join (select partner_id, day, sum(click_days.clicks) as counted from click_days"
+        " group by partner_id, day) as days using (partner_id, day) where clicks != counted"
+    )
+    assert not found
 
 
 ONE_OF_EACH = (
@@ -381,6 +393,7 @@ def test_a_crash_between_any_two_steps(
             "quarantined": quarantined, "pending": 0,
         }, f"after a failure of call {attempt}"  # fmt: skip
         assert room_taken(client) == (0, 0), f"after a failure of call {attempt}"
+        assert_counted_by_day(warehouse)
     fuse.arm(None)
     load_all(loader(client, warehouse))
     assert broken > attempt > 20
@@ -488,7 +501,38 @@ def test_a_redis_emptied_in_the_middle_of_a_load(
     journal(client, paid("p2", "l1", 5, 6))
     load_all(loader(client, warehouse))
     assert stored(warehouse) == 12
+    assert_counted_by_day(warehouse)
     assert pipeline(client) == {"accepted": 12, "stored": 12, "duplicates": 0, "quarantined": 0, "pending": 0}
+
+
+def test_clicks_that_were_stored_in_part_are_counted_by_day_once(
+    client: redis.Redis, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A load's clicks of several months are not stored as one step."""
+    load_all(loader(client, warehouse))
+    clicks = [clicked(number, "A", 20 * number) for number in range(1, 7)]
+    journal(client, *clicks, clicked(9, "A", 50, verdict="bot"))
+    query = QUERIES["loader_store_clicks"].replace("from incoming_clicks", "from incoming_clicks limit 3")
+    assert "limit 3" in query
+
+    def dies(staging: Staging) -> None:
+        staging._warehouse.run(query, load_id=1)
+        raise Broken
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Staging, "_are_known", dies)
+        with pytest.raises(Broken):
+            loader(client, warehouse).load_once()
+    assert rows_of(warehouse, "clicks") == 3 and rows_of(warehouse, "click_days") == 0
+    rebuild_click_days(warehouse)
+    assert rows_of(warehouse, "click_days") == 0, "a load that is not finished is counted when it is"
+    load_all(loader(client, warehouse))
+    assert rows_of(warehouse, "clicks") == 7
+    assert_counted_by_day(warehouse)
+    warehouse.run("truncate table click_days")
+    rebuild_click_days(warehouse)
+    assert_counted_by_day(warehouse)
+    assert warehouse.rows("select sum(clicks) as clicks from click_days") == [{"clicks": 6}]
 
 
 def test_a_loss_in_redis_stays_visible(client: redis.Redis, warehouse: Warehouse) -> None:

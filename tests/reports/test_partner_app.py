@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -11,8 +10,6 @@ import world
 from running_app import ADMIN_TOKEN, App
 
 from reports.partner_app.clicks import outcome, referring_host
-from reports.periods import utc_date
-from reports.room import QUERIES
 
 
 def page(app: App, path: str, who: str = "P") -> str:
@@ -59,25 +56,6 @@ def test_overview_as_data(app: App) -> None:
     assert found["totals"]["clicks"] == sum(item["clicks"] for item in found["items"]) == 4
     assert found["balance_cents"] == found["commission_cents"] - found["blocked_cents"] == 380
     assert app.get("/v2/partners/overview", app.tokens["P"]).json["items"][-1]["day"] == "2026-02-10"
-
-
-def test_clicks_of_days_with_a_suspension_in_the_middle(app: App) -> None:
-    """What the projection counts and what is counted click by click add up to R1."""
-    spans = [(world.START, world.day(3.5)), (world.day(3.6), world.day(5)), (world.day(7.25), 9_999_999_999_999)]
-    app.warehouse.insert("partner_spans", ["partner_id", "spans", "round"], [["D", spans, 1]])
-    moments = [0, 2.9, 3.2, 3.49, 3.5, 3.55, 3.6, 3.99, 4, 4.999, 5, 5.5, 6, 7.2, 7.25, 7.9, 8, 8.5]
-    names = ["click_id", "clicked_at", "visitor_id", "partner_id", "product", "verdict", "load_id"]
-    rows = [
-        [world.uid(500 + number), world.day(at), world.uid(500), "D", "livechat", verdict, 1]
-        for number, (at, verdict) in enumerate([(at, "human") for at in moments] + [(3.2, "bot"), (4.5, "bot")])
-    ]
-    app.warehouse.insert("clicks", names, rows)
-    found = app.warehouse.rows(QUERIES["partner_days"], partner_id="D", from_ms=world.day(0), to_ms=world.day(9))
-    counted = Counter(
-        utc_date(world.day(at)) for at in moments if any(since <= world.day(at) < until for since, until in spans)
-    )
-    assert {row["day_text"]: row["clicks"] for row in found} == counted
-    assert sum(counted.values()) == 12
 
 
 @pytest.mark.parametrize(

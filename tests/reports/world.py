@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from attribution.ledger import run_round
+from attribution.staging import Staging
 from attribution.warehouse import Warehouse
 from tracker.events import (
     Clicked,
@@ -172,5 +173,6 @@ def store(warehouse: Warehouse, *facts: Any, load_id: int) -> None:
         if isinstance(fact, Clicked) and fact.visitor_id is None:
             values[names.index("visitor_id")] = NIL_UUID
         warehouse.insert(_TABLES[type(fact)], [*names, "load_id"], [[*values, load_id]])
+    Staging(warehouse, {}).count_days_again(load_id)
     columns = ["load_id", "stream", "is_finished", "stored", "stored_sum", "written_at"]
     warehouse.insert("loads", columns, [[load_id, "test", 1, len(facts), len(facts), NOW]])
