@@ -59,6 +59,7 @@ class Audit:
 
 FINDING_QUERIES = {
     "binding_differs": "audit_bindings",
+    "partner_binding_differs": "audit_partner_bindings",
     "clicks_of_day_differ": "audit_click_days",
     "recruiter_differs": "audit_recruiters",
     "line_without_payment": "audit_lines_without_payment",

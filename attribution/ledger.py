@@ -27,9 +27,11 @@ KEEP_APPLIED = 1_000
 SCRATCH_TABLES = (
     "round_changes", "round_touched", "round_joins", "round_licenses", "round_brought", "round_payments", "round_dues",
 )  # fmt: skip
+APPLIED = ("spans", "recruitments", "bindings", "partner_bindings")
+"""What a published round makes current, by the statements ledger_apply_*.sql."""
 DERIVED_TABLES = (
-    "rounds", "rebuilds", "bindings", "binding_versions", "recruitments", "recruitment_versions", "partner_spans",
-    "standings", "moments", "ledger", "round_applied", *SCRATCH_TABLES,
+    "rounds", "rebuilds", "bindings", "partner_bindings", "binding_versions", "recruitments", "recruitment_versions",
+    "partner_spans", "standings", "moments", "ledger", "round_applied", *SCRATCH_TABLES,
 )  # fmt: skip
 """Everything that rounds write: emptied, they are written again from the facts."""
 
@@ -205,6 +207,7 @@ class _Attempt:
             done = self._rows("ledger_done")
             licenses, lines = licenses + done["licenses"], done["lines"]
         changed = {"spans": scope["changes"], "recruitments": partners, "bindings": decides}
+        changed["partner_bindings"] = decides
         self.changed = tuple(table for table, count in changed.items() if count)
         span = self._span
         return Round(span.round + 1, span.after_load, span.through_load, scope["changes"], partners, licenses, lines)
@@ -260,7 +263,7 @@ class _Attempt:
         return self._warehouse.rows(QUERIES[query], **self._parameters)[0]
 
 
-def _apply(warehouse: Warehouse, round: int, changed: Iterable[str] = ("spans", "recruitments", "bindings")) -> None:
+def _apply(warehouse: Warehouse, round: int, changed: Iterable[str] = APPLIED) -> None:
     """Make what a published round decided current. It may be repeated."""
     for table in changed:
         warehouse.run(QUERIES[f"ledger_apply_{table}"], round=round)

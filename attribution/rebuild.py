@@ -108,6 +108,8 @@ def rebuild_derived(
         warehouse.run(QUERIES[f"rebuild_exchange_{table}"])
         warehouse.run(QUERIES["rebuild_drop"], rebuilt=rebuilt)
         progress(f"{table}: rebuilt")
+    _rebuild(warehouse, "partner_bindings")
+    progress("bindings of partners: rebuilt")
     warehouse.run(QUERIES["rebuild_forget_spans"], round=done.round)
     if publication:  # under another word, for what was put right may differ from what was read
         publication.ends(done.round)
@@ -116,12 +118,16 @@ def rebuild_derived(
 
 def rebuild_click_days(warehouse: Warehouse, progress: Progress = log.info) -> None:
     """Count all clicks by day again. No load may run meanwhile, and none be half done."""
-    warehouse.run(QUERIES["rebuild_drop"], rebuilt="rebuilt_click_days")
-    warehouse.run(QUERIES["rebuild_create_click_days"])
-    warehouse.run(QUERIES["rebuild_fill_click_days"])
-    warehouse.run(QUERIES["rebuild_exchange_click_days"])
-    warehouse.run(QUERIES["rebuild_drop"], rebuilt="rebuilt_click_days")
+    _rebuild(warehouse, "click_days")
     progress("clicks by day: rebuilt")
+
+
+def _rebuild(warehouse: Warehouse, table: str) -> None:
+    """Fill another table like one that is read, and put it in its place."""
+    warehouse.run(QUERIES["rebuild_drop"], rebuilt=f"rebuilt_{table}")
+    for step in ("create", "fill", "exchange"):
+        warehouse.run(QUERIES[f"rebuild_{step}_{table}"])
+    warehouse.run(QUERIES["rebuild_drop"], rebuilt=f"rebuilt_{table}")
 
 
 def _seen_step(directory: DirectoryRebuild, kind: str, table: str, id_column: str) -> Callable[[], int]:

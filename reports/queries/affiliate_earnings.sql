@@ -15,9 +15,9 @@ with
             and occurred_at < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
     ),
     licenses as (
-        select license_id, partner_id, origin, toString(click_product) as link_product, campaign as link_campaign
-        from bindings final
-        where license_id in (select license_id from lines where tier = 1)
+        select license_id, is_current, origin, toString(click_product) as link_product, campaign as link_campaign
+        from partner_bindings final
+        where partner_id = {partner_id:String}
     ),
     joins as materialized (
         select partner_id as referred_id, clicked_at, click_id
@@ -42,8 +42,8 @@ with
             lines.occurred_at as occurred_at, lines.payment_id as payment_id, lines.amount_cents as amount_cents,
             lines.license_product as product,
             -- A license that a late fact gave to somebody else: its lines add up to nothing.
-            if(licenses.partner_id = {partner_id:String}, licenses.link_product, '') as won_product,
-            if(licenses.partner_id = {partner_id:String}, licenses.link_campaign, '') as won_campaign
+            if(licenses.is_current, licenses.link_product, '') as won_product,
+            if(licenses.is_current, licenses.link_campaign, '') as won_campaign
         from lines
         inner join licenses on licenses.license_id = lines.license_id
         where lines.tier = 1 and licenses.origin = 'signup'

@@ -8,8 +8,8 @@ with
     fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC') as now_at,
     licenses as materialized (
         select license_id, product, started_at, reason, click_id, clicked_at, click_product, campaign
-        from bindings final
-        where partner_id = {partner_id:String} and origin = 'signup'
+        from partner_bindings final
+        where partner_id = {partner_id:String} and is_current and origin = 'signup'
             and started_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
             and started_at < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
     ),

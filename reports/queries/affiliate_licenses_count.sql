@@ -13,8 +13,8 @@ with
             started_at,
             if(click_product = '', toString(product), toString(click_product)) as link_product,
             campaign as link_campaign
-        from bindings final
-        where partner_id = {partner_id:String} and origin = 'signup'
+        from partner_bindings final
+        where partner_id = {partner_id:String} and is_current and origin = 'signup'
             and ({product:String} = '' or product = {product:String})
     ),
     first_payments as (

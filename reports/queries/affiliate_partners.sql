@@ -19,8 +19,8 @@ with
     ),
     licenses as materialized (
         select license_id, partner_id, payment_origin, transferred_at
-        from bindings final
-        where partner_id in (select partner_id from joins)
+        from partner_bindings final
+        where partner_id in (select partner_id from joins) and is_current
     ),
     standings as (include license_standings),
     totals as (

@@ -8,20 +8,20 @@ with
     fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') as from_at,
     fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') as to_at,
     -- Rather too many: the licenses that are or were the partner's.
-    mine as materialized (select license_id from bindings where partner_id = {partner_id:String}),
+    mine as materialized (select license_id from partner_bindings where partner_id = {partner_id:String}),
     licenses as materialized (
         select
-            license_id, started_at, click_id, toString(product) as product,
+            license_id, started_at, clicked_at, click_id, toString(product) as product,
             if(click_product = '', toString(product), toString(click_product)) as link_product, campaign
-        from bindings final
-        where partner_id = {partner_id:String} and origin = 'signup'
+        from partner_bindings final
+        where partner_id = {partner_id:String} and is_current and origin = 'signup'
     ),
     license_visits as (
         select click_id, if(landing_query like '%utm_%', concat('?', landing_query), '') as url
         from clicks
         where partner_id = {partner_id:String}
             and (clicked_at, click_id) in (
-                select clicked_at, click_id from bindings where partner_id = {partner_id:String} and origin = 'signup'
+                select clicked_at, click_id from licenses
             )
     ),
     qualified as (

@@ -5,7 +5,9 @@
 with
     fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC') as now_at,
     licenses as materialized (
-        select license_id from bindings final where partner_id = {partner_id:String} and origin = 'signup'
+        select license_id
+        from partner_bindings final
+        where partner_id = {partner_id:String} and is_current and origin = 'signup'
     ),
     expiries as (
         select license_id, max(occurred_at) as expired_at

@@ -11,8 +11,8 @@ with
     ),
     licenses as materialized (
         select license_id, transferred_at
-        from bindings final
-        where partner_id in (select partner_id from owners)
+        from partner_bindings final
+        where partner_id in (select partner_id from owners) and is_current
     ),
     trials as (include trials),
     moments as (

@@ -2,7 +2,6 @@
 -- Grain: one row per program (affiliate, solution; referred for those of referred partners) and product.
 -- Parameters: partner_id, now_ms, trial_days (of a license that names none).
 with
-    (select max(round) from rounds) as published,
     referred as materialized (
         select partner_id
         from recruitments final
@@ -20,10 +19,8 @@ with
             payment_origin,
             transferred_at,
             multiIf(partner_id != {partner_id:String}, 'referred', origin = 'solution', 'solution', 'affiliate') as program
-        from bindings final
-        where license_id in (select license_id from bindings where partner_id in (select partner_id from owners))
-            and partner_id in (select partner_id from owners)
-            and round <= published
+        from partner_bindings final
+        where partner_id in (select partner_id from owners) and is_current
     ),
     standings as (include license_standings)
 select

@@ -6,18 +6,10 @@ with
     (select max(round) from rounds) as published,
     fromUnixTimestamp64Milli({before_ms:Int64}, 'UTC') as before_at,
     fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC') as now_at,
-    newest_bindings as (
-        select license_id, partner_id, product, started_at, origin, payment_origin, transferred_at, reason, campaign
-        from bindings
-        where round <= published
-            and license_id in (select license_id from bindings where partner_id = {partner_id:String})
-        order by round desc
-        limit 1 by license_id
-    ),
     licenses as materialized (
-        select *
-        from newest_bindings
-        where partner_id = {partner_id:String}
+        select license_id, partner_id, product, started_at, origin, payment_origin, transferred_at, reason, campaign
+        from partner_bindings final
+        where partner_id = {partner_id:String} and is_current
             and ({license_id:String} = '' or license_id = {license_id:String})
             and (started_at, license_id) < (before_at, {before_id:String})
         order by started_at desc, license_id desc

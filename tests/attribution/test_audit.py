@@ -120,9 +120,20 @@ def test_a_binding_and_a_recruiter_that_differ(settled: FactWriter) -> None:
     result = audit(warehouse, PROGRAM)
     assert [(each.kind, each.subject) for each in result.findings] == [
         ("binding_differs", "L"),
+        ("partner_binding_differs", "L"),
         ("recruiter_differs", "P"),
     ]
     assert result.findings[0].detail.startswith("expected P recruited by Q (last_touch 00000001")
+    assert not result.is_clean
+
+
+def test_a_license_that_is_shown_to_another_partner(settled: FactWriter) -> None:
+    warehouse = settled.warehouse
+    warehouse.run("insert into partner_bindings select * replace ('Q' as partner_id) from partner_bindings")
+    result = audit(warehouse, PROGRAM)
+    assert [(each.kind, each.subject, each.detail) for each in result.findings] == [
+        ("partner_binding_differs", "L", "bound to P, shown to P, Q")
+    ]
     assert not result.is_clean
 
 

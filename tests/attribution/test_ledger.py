@@ -434,6 +434,10 @@ def assert_current(warehouse: Warehouse) -> None:
         newest = f"select * from {versions} final order by {key}, round desc limit 1 by {key}"
         for one, other in ((f"select * from {current} final", newest), (newest, f"select * from {current} final")):
             assert warehouse.rows(f"select * from ({one}) except select * from ({other})") == []
+    ours = "select * except is_current from partner_bindings final where is_current"
+    current = "select * from bindings final where partner_id != ''"
+    for one, other in ((ours, current), (current, ours)):
+        assert warehouse.rows(f"select * from ({one}) except select * from ({other})") == []
 
 
 def test_only_finished_loads_are_seen(warehouse: Warehouse) -> None:

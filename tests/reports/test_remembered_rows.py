@@ -115,7 +115,7 @@ def test_a_rebuild_is_noticed(reader: Reader) -> None:
     reader.round()
     few = (*FEW, "affiliate_licenses_count")
     assert reader.wrong(("P",), few) == []
-    reader.warehouse.run("alter table bindings delete where license_id = 'L1'")
+    reader.warehouse.run("alter table partner_bindings delete where license_id = 'L1'")
     assert reader.wrong(("P",), few) != [], "what nobody told is not noticed"
     rebuild_derived(reader.warehouse, PROGRAM, NOW, lambda _: None, Publication(reader.client))
     assert reader.wrong(("P",), few) == []
@@ -162,8 +162,8 @@ def test_what_is_remembered_reads_what_is_looked_at() -> None:
         tables = set(re.findall(r"\b(?:from|join) ([a-z_]+)", statement)) - named
         assert tables <= {
             "bindings", "click_days", "clicks", "clicks_by_day", "ledger", "license_events", "license_transfers",
-            "partner_spans", "partners",
-            "payments", "recruitments", "rounds", "signups", "solution_licenses", "subscription_events",
+            "partner_bindings", "partner_spans", "partners", "payments", "recruitments", "rounds", "signups",
+            "solution_licenses", "subscription_events",
         }, name  # fmt: skip
         # Clicks that won something are looked up, and stay; others are counted.
         looks_up = re.search(r"clicked_at, (clicks\.)?click_id\) in", statement)

@@ -17,7 +17,7 @@ import world
 from running_app import ADMIN_TOKEN, Answer, App
 
 from attribution import ledger
-from attribution.ledger import run_round
+from attribution.ledger import APPLIED, run_round
 from attribution.publication import SETTLED, Publication
 from attribution.warehouse import Warehouse
 from reports.app import create_app
@@ -95,7 +95,7 @@ def balance_cents(app: App) -> int:
 def slow(apply: Apply, seconds: float) -> Apply:
     """`_apply`, with its tables and the round far apart."""
 
-    def applied(warehouse: Warehouse, round: int, changed: Any = ("spans", "recruitments", "bindings")) -> None:
+    def applied(warehouse: Warehouse, round: int, changed: Any = APPLIED) -> None:
         time.sleep(seconds)
         apply(warehouse, round, changed)
         time.sleep(seconds)
