@@ -101,17 +101,17 @@ class Room:
         rows = await self.remembered.rows(name, {"partner_id": partner_id, SINCE: now_ms}, ask)
         return cast("T", rows[0]["result"])
 
-    async def _next_moment(self, params: Mapping[str, Any], _: list[dict[str, Any]]) -> int:
-        """When the clock may next change what statements say of the partner of `params`, seen from their now."""
-        of = {"partner_id": partner_of(params), NOW: params[NOW], "trial_days": self.program.trial_days_default}
+    async def _next_moment(self, params: Mapping[str, Any], _: list[dict[str, Any]], now_ms: int) -> int:
+        """When the clock may next change what statements say of the partner of `params`, seen from a moment."""
+        of = {"partner_id": partner_of(params), NOW: now_ms, "trial_days": self.program.trial_days_default}
 
         async def ask() -> list[dict[str, Any]]:
             return await self.in_thread(partial(self.warehouse.rows, QUERIES["next_moment"], **of))
 
-        async def moment(rows: list[dict[str, Any]]) -> int:
+        async def moment(rows: list[dict[str, Any]], _: int) -> int:
             return int(rows[0]["moment_ms"]) or FOREVER_MS
 
-        return await moment(await self.remembered.rows("next_moment", of, ask, moment))
+        return await moment(await self.remembered.rows("next_moment", of, ask, moment), now_ms)
 
     async def row(self, query: str, **params: Any) -> dict[str, Any] | None:
         """The only row of a named query, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -288,8 +289,9 @@ async def test_one_that_fails_leaves_the_next_to_ask(memory: RememberedRows) -> 
 
 @pytest.mark.anyio
 async def test_memory_has_bounds(memory: RememberedRows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered_rows, "MOST_ROWS", 8)  # four answers of one row
-    monkeypatch.setattr(remembered_rows, "MOST_ROWS_OF_ONE", 2)
+    size = len(pickle.dumps([{"n": 1}], pickle.HIGHEST_PROTOCOL))
+    monkeypatch.setattr(remembered_rows, "MOST_BYTES", 4 * size)
+    monkeypatch.setattr(remembered_rows, "MOST_BYTES_OF_ONE", size)
     await seen("a", memory)
     ask = answering(*range(20))
     for number in range(5):
@@ -323,7 +325,7 @@ async def test_rows_are_right_until_the_clock_changes_them(memory: RememberedRow
     await seen("a", memory)
     ask = answering(*range(9))
 
-    async def until(_: object) -> int:
+    async def until(_: object, now_ms: int) -> int:
         return 1_000
 
     async def at(now_ms: int) -> Any:
