@@ -9,6 +9,7 @@ from typing import Any
 from attribution.facts import read_published, read_standings
 from reports.campaigns import Campaigns, read_campaigns
 from reports.click_counts import TAGS, clicks_by_visit, visit_of
+from reports.long_lists import shape_each
 from reports.partner_api.asked import Asked
 from reports.partner_api.dates import money, timestamp
 from reports.room import Room
@@ -29,24 +30,23 @@ async def get_affiliate_licenses(room: Room, asked: Asked) -> Mapping[str, Any]:
         now_ms=room.now_ms(),
         trial_days=room.program.trial_days_default,
     )
-    return {
-        "result": [
-            {
-                **_attribution(campaigns, row["campaign"], row["link_product"], row),
-                "product": row["product"],
-                "creation_timestamp": timestamp(row["started_ms"]),
-                "end_timestamp": timestamp(row["end_ms"]),
-                "active": not row["is_expired"],
-                "ql": bool(row["is_qualified"]),
-                "cc_added": bool(row["has_card"]),
-                "paid": bool(row["is_paid"]),
-                "commission_percent": 0 if row["is_self_referral"] else percent,
-                "earnings": money(row["earned_cents"]),
-                "blocked": bool(row["is_blocked"]),
-            }
-            for row in rows
-        ]
-    }
+
+    def document(row: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            **_attribution(campaigns, row["campaign"], row["link_product"], row),
+            "product": row["product"],
+            "creation_timestamp": timestamp(row["started_ms"]),
+            "end_timestamp": timestamp(row["end_ms"]),
+            "active": not row["is_expired"],
+            "ql": bool(row["is_qualified"]),
+            "cc_added": bool(row["has_card"]),
+            "paid": bool(row["is_paid"]),
+            "commission_percent": 0 if row["is_self_referral"] else percent,
+            "earnings": money(row["earned_cents"]),
+            "blocked": bool(row["is_blocked"]),
+        }
+
+    return {"result": await shape_each(rows, document)}
 
 
 async def get_performance_report(room: Room, asked: Asked) -> Mapping[str, Any]:

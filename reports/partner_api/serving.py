@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from reports.access import bearer_token
+from reports.long_lists import json_answer
 from reports.partner_api import account, affiliate, solution
 from reports.partner_api.asked import Asked, Handler, read_request
 from reports.partner_api.contract import CONTRACT, CONTRACT_OPERATIONS, Operation
@@ -75,7 +76,7 @@ async def _answer(room: Room, operation: Operation, request: Request) -> Respons
         document = await handler(room, asked)
     if document is None:
         return Response(status_code=operation.status)
-    return JSONResponse(document, operation.status)
+    return await json_answer(document, operation.status)
 
 
 async def _partner_token(room: Room, request: Request) -> Token:

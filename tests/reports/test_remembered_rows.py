@@ -99,6 +99,8 @@ def test_the_clock_is_noticed(reader: Reader) -> None:
     reader.load()
     reader.round()
     queries = ("affiliate_summary", "partner_license_counts", "partner_balance")
+    reader.now_ms = START + 5 * DAY_MS
+    assert reader.wrong(("P", "Q"), queries) == [], "read first: when the clock changes them is asked by the next"
     seen = []
     for day in (6, 18, 20, 30):
         for now_ms in (START + day * DAY_MS - 1, START + day * DAY_MS):
