@@ -1,9 +1,10 @@
 """`lasttouch bench report`: how long partners wait for their reports when the program is large, and visitors meanwhile.
 
 Facts are made inside an embedded ClickHouse (bench_rebuild.py) and attributed; then a real `lasttouch serve` on them is
-asked over HTTP: for a year of a partner's overview, by day, one question at a time and none twice, and then by many
-partners at once, each of whose programs asks once a second for the next kind of report. Meanwhile visitors follow
-links, so that what is asked for changes; how long their redirects take is measured with the partners and without.
+asked over HTTP: for a year of a partner's overview, by day, one question at a time, by partners who never asked before
+and by the largest while visitors click; and then by many partners at once, each of whose programs asks once a second
+for the next kind of report. Meanwhile visitors follow links, so that what is asked for changes; how long their
+redirects take is measured with the partners and without.
 
 How long an answer took in the server is what the server says in it (`Server-Timing`).
 """
@@ -19,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -36,6 +37,8 @@ FACTS_DAYS = 425
 """How long before today the first partners join: reports reach back a year, and the facts lie within."""
 ONE_BY_ONE = 60
 """Overviews of each kind, one after another."""
+LARGEST_SECONDS = 15.0
+"""In which the largest partner asks for theirs."""
 POLL_SECONDS = 1.0
 CLICKS_PER_SECOND = 200
 CLICK_CONNECTIONS = 8
@@ -62,7 +65,8 @@ POLLED = (
 )
 """What a partner's programs ask for in turn, of the year that ends today."""
 LARGEST, TYPICAL = 0, 16
-"""A tenth of the clicks are on the links of the first partner; a partner in the middle has the clicks of most."""
+"""A tenth of the clicks are on the first partner's links, half on those of one partner in TYPICAL; who comes next is in
+the middle."""
 
 
 class Took(NamedTuple):
@@ -111,12 +115,15 @@ def ask_program(data: Path, size: Size, seconds: float, pollers: int) -> dict[st
     server = Server(data, workers=1).start(DIRECTORY_SECONDS)
     try:
         names = [_partner_id(number) for number in _spread(size.partners, pollers)]
-        largest, typical = _partner_id(LARGEST), _partner_id(size.partners // TYPICAL)
-        tokens = {name: _token(server, name) for name in {largest, typical, *names}}
-        overviews = {
-            kind: [_ask(server, tokens[name], f"/v2/partners/overview?{_year(back)}") for back in range(ONE_BY_ONE)]
-            for kind, name in (("largest_partner", largest), ("typical_partner", typical))
-        }
+        middle = size.partners // TYPICAL
+        largest, typical = _partner_id(LARGEST), [_partner_id(middle + number) for number in range(ONE_BY_ONE)]
+        tokens = {name: _token(server, name) for name in {largest, *typical, *names}}
+        overview = f"/v2/partners/overview?{_year()}"
+        overviews = {"asked_for_the_first_time": [_ask(server, tokens[name], overview) for name in typical]}
+        with ThreadPoolExecutor(1) as visitors:
+            clicking = visitors.submit(_clicked, server, size, LARGEST_SECONDS)
+            overviews["largest_partner_while_visitors_click"] = _ask_steadily(server, tokens[largest], overview)
+            clicking.result()
         with ThreadPoolExecutor(ASKED_BEFORE_AT_ONCE) as partners:  # programs have polled for days
             list(partners.map(lambda name: [_ask(server, tokens[name], target) for target in _targets()], names))
         redirects = [_clicked(server, size, seconds / 2)]
@@ -151,6 +158,15 @@ def ask_program(data: Path, size: Size, seconds: float, pollers: int) -> dict[st
             **dict(zip(("alone_before", "while_partners_ask", "alone_after"), map(asdict, redirects), strict=True)),
         },
     }
+
+
+def _ask_steadily(server: Server, token: str, target: str) -> list[Took]:
+    """ONE_BY_ONE answers in LARGEST_SECONDS."""
+    found = []
+    for _ in range(ONE_BY_ONE):
+        found.append(_ask(server, token, target))
+        time.sleep(max(0.0, LARGEST_SECONDS / ONE_BY_ONE - found[-1].client_ms / 1000))
+    return found
 
 
 def _clicked(server: Server, size: Size, seconds: float) -> Latency:
@@ -200,7 +216,7 @@ def _poll(server: Server, tokens: Sequence[str], seconds: float) -> dict[str, li
 
 
 def _targets() -> list[str]:
-    return [target.format(year=_year(0)) for target in POLLED]
+    return [target.format(year=_year()) for target in POLLED]
 
 
 def _ask(server: Server, token: str, target: str) -> Took:
@@ -212,9 +228,9 @@ def _ask(server: Server, token: str, target: str) -> Took:
     return Took(1000 * took_s, float(answer.headers["Server-Timing"].partition("dur=")[2]))
 
 
-def _year(back: int) -> str:
-    """The dates of the year that ended so many days ago."""
-    last: date = datetime.now(UTC).date() - timedelta(days=back)
+def _year() -> str:
+    """The dates of the year that ends today."""
+    last = datetime.now(UTC).date()
     return urlencode({"date_from": (last - timedelta(days=364)).isoformat(), "date_to": last.isoformat()})
 
 
