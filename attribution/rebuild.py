@@ -117,7 +117,7 @@ def rebuild_derived(
 
 
 def rebuild_click_days(warehouse: Warehouse, progress: Progress = log.info) -> None:
-    """Count all clicks by day again. No load may run meanwhile, and none be half done."""
+    """Count all clicks by day again. No load may run meanwhile; one that is half done is counted when it is done."""
     _rebuild(warehouse, "click_days")
     progress("clicks by day: rebuilt")
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
-from reports.periods import Period
+from attribution.staging import LAST_CLICK_MS
+from reports.periods import LATEST_MS, Period
 from reports.room import Room
 from tracker.program import DAY_MS
 
@@ -32,7 +33,7 @@ class Visit(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Countable:
     """The part of a period in which clicks count: days since 1970, each range from one to before another, and what is
-    left of it, less than a day each."""
+    left of it, each less than a day and of one day."""
 
     days: tuple[tuple[int, int], ...]
     parts: tuple[Period, ...]
@@ -45,11 +46,9 @@ def countable(period: Period, spans: Iterable[Period]) -> Countable:
     for span in spans:
         from_ms, to_ms = max(period.from_ms, span.from_ms), min(period.to_ms, span.to_ms)
         first, end = -(-from_ms // DAY_MS), to_ms // DAY_MS
+        around = [(from_ms, first * DAY_MS), (end * DAY_MS, to_ms)] if first <= end else [(from_ms, to_ms)]
         if first < end:
             days.append((first, end))
-            around = [(from_ms, first * DAY_MS), (end * DAY_MS, to_ms)]
-        else:
-            around = [(from_ms, to_ms)]
         parts += (Period(since_ms, until_ms) for since_ms, until_ms in around if since_ms < until_ms)
     return Countable(tuple(days), tuple(parts))
 
@@ -88,7 +87,7 @@ async def clicks_by_visit(room: Room, partner_id: str, period: Period, by_tags: 
 
 async def _countable(room: Room, partner_id: str, period: Period) -> Countable:
     spans = await room.rows("active_spans", partner_id=partner_id)
-    return countable(period, (Period(span["from_ms"], span["until_ms"]) for span in spans))
+    return countable(period, (Period(span["from_ms"], _until_ms(span["until_ms"])) for span in spans))
 
 
 async def _parts(room: Room, partner_id: str, wanted: Countable) -> list[tuple[Period, list[tuple[Visit, int]]]]:
@@ -109,6 +108,11 @@ def visit_of(row: Mapping[str, Any]) -> Visit:
 def _visits(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Visit, int]]:
     for row in rows:
         yield visit_of(row), row["clicks"]
+
+
+def _until_ms(until_ms: int) -> int:
+    """When a span ends. One without an end does so after the last click that can be; that needs no part of a day."""
+    return LATEST_MS if until_ms >= LAST_CLICK_MS else until_ms
 
 
 def _text(day: int) -> str:

@@ -26,6 +26,8 @@ Key = tuple[Any, ...]
 MOST_BYTES = 128_000_000
 """Of all rows that are remembered; a row takes some 30 to 150. Those that were not asked for the longest time go first:
 where partners who poll in turn have a little more than that, nearly everything is read again each time."""
+BYTES_BESIDE = 1_000
+"""That a statement's rows take besides: their key, mostly."""
 MOST_BYTES_OF_ONE = 8_000_000
 """Of one statement; a longer list is read each time."""
 MOST_CHANGED = 5_000
@@ -100,12 +102,22 @@ class _Kept:
     until_ms: int | None
     """The clock changes nothing before. None while nobody has asked."""
 
+    def is_of(self, now_ms: int) -> bool:
+        """Whether the clock has changed nothing between when they were read and another moment."""
+        return self.now_ms <= now_ms < (self.until_ms or FOREVER_MS)
+
+    @property
+    def size(self) -> int:
+        """In bytes, with its key and the rest."""
+        return len(self.packed) + BYTES_BESIDE
+
 
 @dataclass(slots=True)
 class _Flight:
     """A statement under way."""
 
     look: int
+    now_ms: int
     done: anyio.Event = field(default_factory=anyio.Event)
     rows: Rows | None = None
 
@@ -183,18 +195,18 @@ class RememberedRows:
         age_s = SLIDING_SECONDS if SINCE in params else AGE_SECONDS
         while True:
             kept = self._kept.get(key)
-            if kept is not None and kept.until_ms is None and until is not None:
-                kept.until_ms = await until(pickle.loads(kept.packed), kept.now_ms)
-                continue
             if kept is not None:
-                is_young = self._clock() - kept.read_at_s < age_s and now_ms < (kept.until_ms or FOREVER_MS)
+                is_young = self._clock() - kept.read_at_s < age_s and kept.is_of(now_ms)
                 if is_young and self._is_right(query, partner_id, kept.look):
+                    if kept.until_ms is None and until is not None:
+                        kept.until_ms = await until(pickle.loads(kept.packed), kept.now_ms)
+                        continue
                     self._kept.move_to_end(key)
                     self.hits += 1
                     return cast("Rows", pickle.loads(kept.packed))
                 self._drop(key)
             flight = self._flights.get(key)
-            if flight is None or not self._is_right(query, partner_id, flight.look):
+            if flight is None or flight.now_ms > now_ms or not self._is_right(query, partner_id, flight.look):
                 return await self._ask(query, partner_id, key, ask, now_ms, until is not None)
             await flight.done.wait()
             if flight.rows is not None:
@@ -210,7 +222,7 @@ class RememberedRows:
         now_ms: int,
         depends_on_clock: bool,
     ) -> Rows:
-        flight, began_s = _Flight(self.look), self._clock()
+        flight, began_s = _Flight(self.look, now_ms), self._clock()
         self._flights[key] = flight
         self.misses += 1
         try:
@@ -229,12 +241,12 @@ class RememberedRows:
         if key in self._kept:
             self._drop(key)
         self._kept[key] = kept
-        self._size += len(kept.packed)
+        self._size += kept.size
         while self._size > MOST_BYTES:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: Key) -> None:
-        self._size -= len(self._kept.pop(key).packed)
+        self._size -= self._kept.pop(key).size
 
     def _is_right(self, query: str, partner_id: str, look: int) -> bool:
         """Whether nothing has changed since a look in what a statement reads."""

@@ -1,16 +1,18 @@
--- Days of partners whose clicks are not as many as are counted for the reports. Days with clicks of a load that came while
+-- Days of partners whose clicks are not as many, or of other links, than are counted for the reports. Days with clicks of a load that came while
 -- this reads are left out.
 -- Grain: one row per partner and day; `findings` counts all of them.
 -- Parameters: max_rows.
 with
     (select max(load_id) from loads where is_finished = 1) as finished_load,
     counted as (
-        select partner_id, day, sum(click_days.clicks) as clicks, max(newest_load) as newest
+        select partner_id, day, sum(click_days.clicks) as clicks, max(newest_load) as newest,
+            sum(click_days.clicks * cityHash64(toString(product), campaign)) as links
         from click_days
         group by partner_id, day
     ),
     stored as (
-        select partner_id, toDate32(clicked_at, 'UTC') as day, count() as clicks
+        select partner_id, toDate32(clicked_at, 'UTC') as day, count() as clicks,
+            sum(cityHash64(toString(product), campaign)) as links
         from clicks
         where verdict = 'human' and load_id <= finished_load
         group by partner_id, day
@@ -18,10 +20,11 @@ with
 select
     concat(if(stored.partner_id = '', counted.partner_id, stored.partner_id), ' on ',
         toString(if(stored.partner_id = '', counted.day, stored.day))) as subject,
-    concat(toString(stored.clicks), ' clicks, ', toString(counted.clicks), ' are counted') as detail,
+    concat(toString(stored.clicks), ' clicks, ', toString(counted.clicks), ' are counted',
+        if(stored.clicks = counted.clicks, ', of other links', '')) as detail,
     count() over () as findings
 from stored
 full join counted on counted.partner_id = stored.partner_id and counted.day = stored.day
-where stored.clicks != counted.clicks and counted.newest <= finished_load
+where (stored.clicks != counted.clicks or stored.links != counted.links) and counted.newest <= finished_load
 order by subject
 limit {max_rows:UInt32}

@@ -4,7 +4,7 @@
 with
     published as (
         select license_id, argMax(partner_id, round) as partner_id
-        from binding_versions
+        from binding_versions final
         where round <= {round:UInt64}
         group by license_id
     ),

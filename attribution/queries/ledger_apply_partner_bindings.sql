@@ -14,7 +14,7 @@ from (
     where round < {round:UInt64} and partner_id != ''
         and license_id in (select license_id from binding_versions where round = {round:UInt64})
         and (license_id, partner_id) not in (
-            select license_id, partner_id from binding_versions where round = {round:UInt64}
+            select license_id, partner_id from binding_versions final where round = {round:UInt64}
         )
     order by round desc
     limit 1 by license_id, partner_id

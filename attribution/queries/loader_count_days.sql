@@ -6,4 +6,4 @@ from clicks_by_day
 where newest_load = {load_id:UInt64}
     and clicked_at >= fromUnixTimestamp64Milli({first_ms:Int64}, 'UTC')
     and clicked_at <= fromUnixTimestamp64Milli({last_ms:Int64}, 'UTC')
-settings max_insert_threads = 1
+settings max_insert_threads = 1, min_insert_block_size_rows = 100000000, min_insert_block_size_bytes = 0

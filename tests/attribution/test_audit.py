@@ -139,13 +139,19 @@ def test_a_license_that_is_shown_to_another_partner(settled: FactWriter) -> None
 
 def test_clicks_that_are_counted_wrongly_by_day(settled: FactWriter) -> None:
     warehouse = settled.warehouse
-    settled.load(clicked(2, "Q", 0))
+    settled.load(clicked(2, "Q", 0), clicked(3, "Q", 1), clicked(4, "Q", 1))
     warehouse.run("insert into click_days select * replace (2 as clicks) from click_days where partner_id = 'P'")
-    warehouse.run("alter table click_days delete where partner_id = 'Q' settings mutations_sync = 2")
+    warehouse.run("alter table click_days delete where day = '2025-01-06'")
+    warehouse.run("alter table click_days delete where day = '2025-01-07'")
+    warehouse.run(
+        "insert into click_days select * except (clicked_at) replace ('other' as campaign) from clicks_by_day"
+        " where day = '2025-01-07'"
+    )
     result = audit(warehouse, PROGRAM)
     assert [(each.kind, each.subject, each.detail) for each in result.findings] == [
         ("clicks_of_day_differ", "P on 2025-01-08", "1 clicks, 3 are counted"),
         ("clicks_of_day_differ", "Q on 2025-01-06", "1 clicks, 0 are counted"),
+        ("clicks_of_day_differ", "Q on 2025-01-07", "2 clicks, 2 are counted, of other links"),
     ]
     assert not result.is_clean
 

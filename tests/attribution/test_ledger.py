@@ -362,6 +362,21 @@ def test_a_round_that_dies_and_meets_more_facts(warehouse: Warehouse) -> None:
     assert_current(warehouse)
 
 
+def test_a_license_that_a_second_try_gives_to_somebody_else(warehouse: Warehouse) -> None:
+    """The first try knew another recruiter of its partner alone; that partner is not shown it any more."""
+    writer, deaths = FactWriter(warehouse), range(4, 12)
+    writer.load(*(in_story(number, fact) for number in deaths for fact in BEFORE))
+    run_round(warehouse, PROGRAM, NOW)
+    for writes in deaths:
+        writer.load(in_story(writes, clicked(90, "Q", 0.5, visitor=9)))
+        with pytest.raises(Died):
+            run_round(Mortal(warehouse, writes), PROGRAM, NOW)  # type: ignore[arg-type]
+        writer.load(in_story(writes, clicked(2, "A", 2.5)))
+        run_round(warehouse, PROGRAM, NOW)
+        assert_current(warehouse)
+    assert_clean(warehouse)
+
+
 def test_what_readers_see_between_publishing_and_applying(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

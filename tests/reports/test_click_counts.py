@@ -41,7 +41,8 @@ def test_days_and_parts_are_what_is_asked_for(bounds: list[int], asked: list[int
     found = countable(period, spans)
     pieces = [(first * DAY_MS, end * DAY_MS) for first, end in found.days]
     pieces += [(part.from_ms, part.to_ms) for part in found.parts]
-    assert all(part.to_ms - part.from_ms < 2 * DAY_MS for part in found.parts)
+    assert all(part.to_ms - part.from_ms < DAY_MS for part in found.parts)
+    assert all(part.from_ms // DAY_MS == (part.to_ms - 1) // DAY_MS for part in found.parts), "a part is of one day"
     edges = sorted({0, 7 * DAY_MS, *asked, *ordered, *(edge for piece in pieces for edge in piece)})
     for at in edges:
         wanted = period.from_ms <= at < period.to_ms and any(span.from_ms <= at < span.to_ms for span in spans)
@@ -60,8 +61,19 @@ def test_days_with_a_suspension_in_the_middle(reader: Reader) -> None:
     )  # fmt: skip
     reader.load()
     reader.round()
-    spans = [(0.7, 1.5), (1.6, 5.15)]
-    for since, until in [(0, 10), (0.9, 2.4), (1.3, 1.55), (-0.5, 1.5), (2, 2), (4.5, 5.1), (None, None)]:
+    spans = [(0.7, 1.5), (1.6, 5.15)]  # and of each night between: days begin at .5
+    bounds = [
+        (0, 10),
+        (0.9, 2.4),
+        (1.3, 1.55),
+        (2.3, 2.7),
+        (4.6, 5.2),
+        (-0.5, 1.5),
+        (2, 2),
+        (4.5, 5.1),
+        (None, None),
+    ]
+    for since, until in bounds:
         period = ALL_TIME if since is None else Period(_at(since), _at(until or 0))
         counted = [
             click

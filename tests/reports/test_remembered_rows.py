@@ -292,7 +292,7 @@ async def test_one_that_fails_leaves_the_next_to_ask(memory: RememberedRows) -> 
 @pytest.mark.anyio
 async def test_memory_has_bounds(memory: RememberedRows, monkeypatch: pytest.MonkeyPatch) -> None:
     size = len(pickle.dumps([{"n": 1}], pickle.HIGHEST_PROTOCOL))
-    monkeypatch.setattr(remembered_rows, "MOST_BYTES", 4 * size)
+    monkeypatch.setattr(remembered_rows, "MOST_BYTES", 4 * (size + remembered_rows.BYTES_BESIDE))
     monkeypatch.setattr(remembered_rows, "MOST_BYTES_OF_ONE", size)
     await seen("a", memory)
     ask = answering(*range(20))
@@ -335,6 +335,36 @@ async def test_rows_are_right_until_the_clock_changes_them(memory: RememberedRow
         return (await memory.rows("affiliate_summary", params, ask, until))[0]["n"]
 
     assert [await at(now_ms) for now_ms in (1, 999, 1_000, 1_001)] == [0, 0, 1, 2]
+
+
+@pytest.mark.anyio
+async def test_when_the_clock_changes_rows_is_seen_from_when_they_were_read(memory: RememberedRows) -> None:
+    """What was found out meanwhile for later rows, of the time after them, does not tell of the time before."""
+    await seen("a", memory)
+    changes_at = (120, 9_999)
+
+    async def ask(name: str, now_ms: int) -> Any:
+        params = {"partner_id": "P", "now_ms": now_ms}
+
+        async def rows() -> list[dict[str, Any]]:
+            await anyio.lowlevel.checkpoint()
+            return [{"n": sum(moment <= now_ms for moment in changes_at)}]
+
+        async def until(_: object, from_ms: int) -> int:
+            async def moment() -> list[dict[str, Any]]:
+                await anyio.lowlevel.checkpoint()
+                return [{"at": min(at for at in changes_at if at > from_ms)}]
+
+            async def itself(found: list[dict[str, Any]], _: int) -> int:
+                return int(found[0]["at"])
+
+            at = {"partner_id": "P", "now_ms": from_ms}
+            return (await memory.rows("next_moment", at, moment, itself))[0]["at"]
+
+        return (await memory.rows(name, params, rows, until))[0]["n"]
+
+    told = [await ask(*one) for one in (("a", 0), ("b", 130), ("b", 131), ("a", 132), ("a", 133), ("b", 134))]
+    assert told == [0, 1, 1, 1, 1, 1]
 
 
 @pytest.mark.anyio
