@@ -27,7 +27,7 @@ KEEP_APPLIED = 1_000
 SCRATCH_TABLES = (
     "round_changes", "round_touched", "round_joins", "round_licenses", "round_brought", "round_payments", "round_dues",
 )  # fmt: skip
-APPLIED = ("spans", "recruitments", "bindings", "partner_bindings")
+APPLIED = ("spans", "recruitments", "bindings", "partner_bindings", "former_bindings")
 """What a published round makes current, by the statements ledger_apply_*.sql."""
 DERIVED_TABLES = (
     "rounds", "rebuilds", "bindings", "partner_bindings", "binding_versions", "recruitments", "recruitment_versions",
@@ -195,9 +195,10 @@ class _Attempt:
             partners = self._decide_joins()
             scope = self._rows("ledger_touched")
         licenses = lines = 0
+        touched = news["transfers"] + scope["touched_licenses"]
         collected = {
             "ledger_collect_licenses": news["signups"] + news["solution_licenses"],
-            "ledger_collect_touched_licenses": news["transfers"] + scope["touched_licenses"],
+            "ledger_collect_touched_licenses": touched,
         }
         decides = sum(collected.values())
         settles = decides + news["payments"] + news["refunds"] + scope["touched_payments"]
@@ -206,8 +207,14 @@ class _Attempt:
             self._decide_part([query for query, count in collected.items() if count], parts, part)
             done = self._rows("ledger_done")
             licenses, lines = licenses + done["licenses"], done["lines"]
-        changed = {"spans": scope["changes"], "recruitments": partners, "bindings": decides}
-        changed["partner_bindings"] = decides
+        changed = {
+            "spans": scope["changes"],
+            "recruitments": partners,
+            "bindings": decides,
+            "partner_bindings": decides,
+            # New licenses were nobody's before; all are decided again where there is no load before.
+            "former_bindings": touched if self._span.after_load else self._span.round,
+        }
         self.changed = tuple(table for table, count in changed.items() if count)
         span = self._span
         return Round(span.round + 1, span.after_load, span.through_load, scope["changes"], partners, licenses, lines)

@@ -1,21 +1,7 @@
--- The bindings that a published round changed become the current ones of their partners, and those whose licenses they
--- were before have them no more.
--- Grain: one row per license and partner who has or had it. Repeating it changes nothing.
+-- The bindings that a published round changed become the current ones of their partners.
+-- Grain: one row per license that is somebody's. Repeating it changes nothing.
 -- Parameters: round.
 insert into partner_bindings
 select *, 1 as is_current
 from binding_versions final
 where round = {round:UInt64} and partner_id != ''
-union all
-select * replace ({round:UInt64} as round), 0 as is_current
-from (
-    select *
-    from binding_versions final
-    where round < {round:UInt64} and partner_id != ''
-        and license_id in (select license_id from binding_versions where round = {round:UInt64})
-        and (license_id, partner_id) not in (
-            select license_id, partner_id from binding_versions final where round = {round:UInt64}
-        )
-    order by round desc
-    limit 1 by license_id, partner_id
-)
