@@ -212,8 +212,8 @@ class _Attempt:
             "recruitments": partners,
             "bindings": decides,
             "partner_bindings": decides,
-            # New licenses were nobody's before; all are decided again where there is no load before.
-            "former_bindings": touched if self._span.after_load else self._span.round,
+            # A license that is new by its signup was nobody's before. Without a load before, all are decided again.
+            "former_bindings": touched + news["solution_licenses"] if self._span.after_load else self._span.round,
         }
         self.changed = tuple(table for table, count in changed.items() if count)
         span = self._span
