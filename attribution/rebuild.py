@@ -101,14 +101,10 @@ def rebuild_derived(
         return
     progress(f"round {done.round}: {done.licenses:,} licenses decided, {done.lines:,} ledger lines were missing")
     for table, id_column in (("bindings", "license_id"), ("recruitments", "partner_id")):
-        rebuilt, versions = f"rebuilt_{table}", f"{table[:-1]}_versions"
-        warehouse.run(QUERIES["rebuild_drop"], rebuilt=rebuilt)
-        warehouse.run(QUERIES[f"rebuild_create_{table}"])
-        warehouse.run(QUERIES["rebuild_fill"], rebuilt=rebuilt, versions=versions, id=id_column)
-        warehouse.run(QUERIES[f"rebuild_exchange_{table}"])
-        warehouse.run(QUERIES["rebuild_drop"], rebuilt=rebuilt)
+        newest = {"rebuilt": f"rebuilt_{table}", "versions": f"{table[:-1]}_versions", "id": id_column}
+        _rebuild(warehouse, table, "rebuild_fill_newest", **newest)
         progress(f"{table}: rebuilt")
-    _rebuild(warehouse, "partner_bindings")
+    _rebuild(warehouse, "partner_bindings", "rebuild_fill_partner_bindings")
     progress("bindings of partners: rebuilt")
     warehouse.run(QUERIES["rebuild_forget_spans"], round=done.round)
     if publication:  # under another word, for what was put right may differ from what was read
@@ -118,16 +114,18 @@ def rebuild_derived(
 
 def rebuild_click_days(warehouse: Warehouse, progress: Progress = log.info) -> None:
     """Count all clicks by day again. No load may run meanwhile; one that is half done is counted when it is done."""
-    _rebuild(warehouse, "click_days")
+    _rebuild(warehouse, "click_days", "rebuild_fill_click_days")
     progress("clicks by day: rebuilt")
 
 
-def _rebuild(warehouse: Warehouse, table: str) -> None:
-    """Fill another table like one that is read, and put it in its place."""
-    warehouse.run(QUERIES["rebuild_drop"], rebuilt=f"rebuilt_{table}")
-    for step in ("create", "fill", "exchange"):
-        warehouse.run(QUERIES[f"rebuild_{step}_{table}"])
-    warehouse.run(QUERIES["rebuild_drop"], rebuilt=f"rebuilt_{table}")
+def _rebuild(warehouse: Warehouse, table: str, fill: str, **parameters: str) -> None:
+    """Fill another table like one that is read, by the statement `fill`, and put it in its place."""
+    rebuilt = f"rebuilt_{table}"
+    warehouse.run(QUERIES["rebuild_drop"], rebuilt=rebuilt)
+    warehouse.run(QUERIES[f"rebuild_create_{table}"])
+    warehouse.run(QUERIES[fill], **parameters)
+    warehouse.run(QUERIES["rebuild_exchange"], rebuilt=rebuilt, table=table)
+    warehouse.run(QUERIES["rebuild_drop"], rebuilt=rebuilt)
 
 
 def _seen_step(directory: DirectoryRebuild, kind: str, table: str, id_column: str) -> Callable[[], int]:

@@ -1,2 +1,0 @@
--- Put the rebuilt bindings in the place of those that are read, as one step.
-exchange tables rebuilt_bindings and bindings
