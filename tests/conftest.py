@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from attribution.warehouse import Warehouse
+from tests.databases import Shape, empty, forget_beside, shape_of
 from tracker.redis_server import find_redis_server
 
 
@@ -83,37 +84,12 @@ def warehouse(clickhouse_url: str, spare_warehouses: list[tuple[Warehouse, Shape
         shape = shape_of(opened)
     yield opened
     if shape_of(opened) == shape:
+        forget_beside(opened)
         empty(opened)
         spare_warehouses.append((opened, shape))
     else:
         opened.drop()
         opened.close()
-
-
-Shape = list[dict[str, str]]
-
-
-def shape_of(warehouse: Warehouse) -> Shape:
-    """The definitions of a database's tables, what only the loader makes aside, and the schema files applied."""
-    tables = warehouse.rows(
-        "select name, create_table_query from system.tables"
-        " where database = currentDatabase() and not startsWith(name, 'incoming_') order by name"
-    )
-    return [*tables, *warehouse.rows("select file from schema_versions order by file")]
-
-
-def empty(warehouse: Warehouse) -> None:
-    """Leave the schema alone: no rows, and none of the databases beside it that are for clients."""
-    for row in warehouse.rows(
-        "select name from system.databases where startsWith(name, concat(currentDatabase(), '_'))"
-    ):
-        warehouse.run("drop database {database:Identifier}", database=row["name"])
-    for row in warehouse.rows(
-        "select name, startsWith(name, 'incoming_') as is_loaders from system.tables where database = currentDatabase()"
-        " and engine not like '%View' and name != 'schema_versions' and (is_loaders or total_rows > 0)"
-    ):
-        words = "drop" if row["is_loaders"] else "truncate"
-        warehouse.run(f"{words} table {{table:Identifier}}", table=row["name"])
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from attribution.ledger import News, Round, run_round
 from attribution.loader import Load, Loader
 from attribution.publication import Publication
 from attribution.warehouse import Warehouse, load_queries
+from tests.databases import empty
 from tests.histories import History
 from tests.reference import AnyFact, Outcome, once, outcome, without_zeros
 from tracker import redis_keys
@@ -82,12 +83,6 @@ select partner_id, tier, sum(amount_cents) as cents
 from ledger
 where round <= (select max(round) from rounds)
 group by partner_id, tier
-"""
-TABLES = """
-select name
-from system.tables
-where database = currentDatabase() and engine not like '%View'
-    and name != 'schema_versions'
 """
 
 
@@ -305,9 +300,3 @@ class Delivery:
             return audit_problems(warehouse, expected)
         except Exception:
             return [traceback.format_exc()]
-
-
-def empty(warehouse: Warehouse) -> None:
-    """Forget every fact and result: quicker than a new database for each example."""
-    for row in warehouse.rows(TABLES):
-        warehouse.run("truncate table {table:Identifier}", table=row["name"])

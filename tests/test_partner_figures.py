@@ -23,7 +23,8 @@ from attribution.audit import audit
 from attribution.publication import Publication
 from attribution.warehouse import Warehouse
 from reports.partner_api.contract import CONTRACT_OPERATIONS
-from tests.delivery import PROGRAM, Delivery, differences, empty, expected_after, stored_outcome, unbalanced
+from tests.databases import empty
+from tests.delivery import PROGRAM, Delivery, differences, expected_after, stored_outcome, unbalanced
 from tests.histories import DAY, START, History, import_line, merged, reduced
 from tests.in_process import ADMIN_TOKEN, InProcess
 from tests.partner_answers import Answers

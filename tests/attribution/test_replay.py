@@ -23,7 +23,7 @@ from tests.attribution.fact_writer import (
     refunded,
     signed_up,
 )
-from tests.delivery import empty
+from tests.databases import empty
 from tests.histories import History, merged_histories
 from tests.reference import fact_id
 from tracker.program import Program

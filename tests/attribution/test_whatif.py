@@ -13,7 +13,7 @@ from attribution.recomputation import SCRATCH_TABLES
 from attribution.warehouse import Warehouse
 from attribution.whatif import Rules, Sums, WhatIf, Winner, what_if
 from tests.attribution.fact_writer import DAY, START, FactWriter, clicked, joined, paid, refunded, signed_up
-from tests.delivery import TABLES, empty
+from tests.databases import TABLES, empty
 from tests.histories import History, merged_histories
 from tests.reference import Outcome, once, outcome
 from tracker.program import Program

@@ -35,7 +35,7 @@ from tests.attribution.fact_writer import (
     signed_up,
     transferred,
 )
-from tests.delivery import empty
+from tests.databases import empty
 from tests.histories import PARTNERS, START, History, histories
 from tracker.errors import Unavailable
 from tracker.program import DAY_MS
@@ -309,6 +309,20 @@ async def test_memory_has_bounds(memory: RememberedRows, monkeypatch: pytest.Mon
     monkeypatch.setattr(remembered_rows, "MOST_CHANGED", 2)
     await seen("b", memory, A=True, B=True, C=True)
     assert await value(memory, ask, from_ms=4) == 6
+
+
+@pytest.mark.anyio
+async def test_answers_without_rows_take_room_as_well(memory: RememberedRows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered_rows, "MOST_BYTES", 20_000)
+    await seen("a", memory)
+
+    async def nothing() -> list[dict[str, Any]]:
+        await anyio.lowlevel.checkpoint()
+        return []
+
+    for number in range(100):
+        await memory.rows("affiliate_earnings", {"partner_id": "P", "from_ms": number}, nothing)
+    assert 10 < len(memory._kept) <= 20
 
 
 @pytest.mark.anyio
