@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from tracker.flags import DATA, WORKERS, Flag, Options
+from tracker.flags import WORKERS, Flag, Options
 
 
 def bench(options: Options) -> int:
@@ -56,7 +57,7 @@ def _bench_report(options: Options) -> dict[str, Any]:
 def _bench_day(options: Options) -> dict[str, Any]:
     from loadtests.bench_day import bench_day
 
-    return bench_day(options.rounds or 8640, options.seconds)
+    return bench_day(options.rounds or 8640, options.seconds, Path(options.keep) if options.keep else None)
 
 
 BENCHES: dict[str, Callable[[Options], dict[str, Any]]] = {
@@ -102,6 +103,10 @@ WAITING = Flag(
     "--waiting",
     {"metavar": "N", "type": int, "default": 1_000_000, "help": "load: clicks in the journal (default 1,000,000)"},
 )
+KEEP = Flag(
+    "--keep",
+    {"metavar": "DIR", "help": "day: keep its data in this folder, and go on with what an earlier run left there"},
+)
 SEED = Flag("--seed", {"metavar": "N", "type": int, "help": "kill: do what a run that told this number did"})
 CONNECTIONS = Flag("--connections", {"metavar": "N", "type": int, "help": "at once (default: 64, report 50)"})
 SIZE = tuple(
@@ -114,4 +119,4 @@ SIZE = tuple(
 SCALE = Flag(
     "--scale", {"metavar": "X", "type": float, "default": 1.0, "help": "rebuild, report: times as many (default 1)"}
 )
-BENCH_FLAGS = (WHAT, DATA, ROUNDS, SECONDS, CONNECTIONS, LINKS, WAITING, SEED, WORKERS, *SIZE, SCALE)
+BENCH_FLAGS = (WHAT, ROUNDS, SECONDS, KEEP, CONNECTIONS, LINKS, WAITING, SEED, WORKERS, *SIZE, SCALE)

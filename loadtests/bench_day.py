@@ -2,7 +2,8 @@
 
 A load a second is 86,400 loads a day, and each inserts a part or more into every table that it feeds: whether merges
 keep up is what this shows. Loads follow each other without a pause, which leaves merges less time than a day would: a
-whole day takes an hour or two. Where that is too long, it ends after so many seconds, and tells what it saw by then.
+whole day takes an hour or two. Where that is too long, it ends after so many seconds, and tells what it saw by then;
+what it keeps, a later run goes on with.
 Every load has clicks, some have a sale as well: a click, a signup and a payment; they come through a journal of its
 own and the real loader, and what the sales decide through the real rounds, as attribution runs them.
 """
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from attribution.loader import Loader
 from attribution.warehouse import Warehouse
 from loadtests.journaled_clicks import journal_clicks, kinds_of_clicks
 from tracker import redis_keys, redis_server
+from tracker.errors import SettingError
 from tracker.events import Clicked, Fact, Paid, PartnerJoined, SignedUp, click_row, fact_row
 from tracker.ids import IdMaker
 from tracker.program import Program
@@ -67,10 +70,14 @@ from system.merges
 """
 
 
-def bench_day(loads: int, at_most_s: float | None = None) -> dict[str, Any]:
-    """What is printed as JSON, after so many loads, or as many as were made in `at_most_s`."""
-    with tempfile.TemporaryDirectory(prefix="lasttouch-bench-") as name:
-        settings = Settings(data=Path(name))
+def bench_day(loads: int, at_most_s: float | None = None, keep: Path | None = None) -> dict[str, Any]:
+    """What is printed as JSON, after so many loads, or as many as were made in `at_most_s`. `keep`: a folder for the data
+    that stays; where a run left some there, this one goes on with it."""
+    with ExitStack() as stack:
+        if keep is None:
+            keep = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lasttouch-bench-")))
+        keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings = Settings(data=keep)
         warehouse = Warehouse.open(settings.effective_clickhouse_url)
         warehouse.migrate()
         try:
@@ -95,11 +102,13 @@ class Day:
         self._rounds_s: list[float] = []
 
     def run(self, loads: int, at_most_s: float | None) -> dict[str, Any]:
-        """Load after load; the tables are looked at a few times on the way."""
-        self._journal(_joined())
+        """Load after load, until there are so many; the tables are looked at a few times on the way."""
+        self._loader.recover()
+        made = found = self._loader.finished_load
+        if not found:
+            self._journal(_joined())
         looks = []
         began_s, began_cpu_s = time.perf_counter(), time.process_time()
-        made = 0
         while made < loads and (at_most_s is None or time.perf_counter() - began_s < at_most_s):
             made += 1
             self._arrive(made)
@@ -107,13 +116,16 @@ class Day:
             if made % max(1, loads // LOOKS) == 0:
                 looks.append({"loads": made, **self._look()})
                 print(f"{made} of {loads} loads: {looks[-1]}", file=sys.stderr, flush=True)
+        if made == found:
+            raise SettingError(f"--keep: there are {found} loads already; ask for more with --rounds")
         took_s = time.perf_counter() - began_s
         return {
             "loads": made,
             "of_loads": loads,
+            "made_before": found,
             "clicks_per_load": CLICKS_PER_LOAD,
-            "loads_per_second": round(made / took_s, 1),
-            "processor_ms_per_load": round(1000 * (time.process_time() - began_cpu_s) / made, 1),
+            "loads_per_second": round((made - found) / took_s, 1),
+            "processor_ms_per_load": round(1000 * (time.process_time() - began_cpu_s) / (made - found), 1),
             "load": _waits(self._loads_s),
             "round": _waits(self._rounds_s),
             "looks": looks,
