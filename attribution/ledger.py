@@ -257,10 +257,10 @@ class _Attempt:
             self._run("ledger_bind")
         self._run("ledger_collect_payments", parts=parts, part=part)
         scope = self._rows("ledger_scope")
-        if scope["payments"]:
-            self._run("ledger_owe", parts=parts, part=part)
-            self._run("ledger_post")
+        if scope["payments"] > scope["standing"]:
+            self._run("ledger_post", parts=parts, part=part, standing=0)
         if scope["standing"]:
+            self._run("ledger_owe", parts=parts, part=part, standing=1)
             self._run("ledger_post_differences")
 
     def _run(self, query: str, **parameters: object) -> None:

@@ -5,3 +5,4 @@ insert into partner_bindings
 select *, 1 as is_current
 from binding_versions final
 where round = {round:UInt64} and partner_id != ''
+settings optimize_on_insert = 0  -- final leaves nothing to merge

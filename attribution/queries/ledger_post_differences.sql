@@ -30,7 +30,6 @@ with
             payment_id, license_id, money_event_id, tier, partner_id, referred_id, currency, occurred_at,
             toString(kind) as due_kind, true as is_due, basis_cents, percent_hundredths, amount_cents
         from round_dues
-        where may_stand
         union all
         select
             payment_id, license_id, money_event_id, tier, partner_id, referred_id, currency, occurred_at,
