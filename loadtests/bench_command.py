@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from tracker.flags import WORKERS, Flag, Options
 
 def bench(options: Options) -> int:
     """measure, side by side in one run, or break a server of its own; JSON on the last line"""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it takes its servers down, too
     print(json.dumps(BENCHES[options.what](options)))
     return 0
 

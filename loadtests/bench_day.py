@@ -71,8 +71,8 @@ from system.merges
 
 
 def bench_day(loads: int, at_most_s: float | None = None, keep: Path | None = None) -> dict[str, Any]:
-    """What is printed as JSON, after so many loads, or as many as were made in `at_most_s`. `keep`: a folder for the data
-    that stays; where a run left some there, this one goes on with it."""
+    """What is printed as JSON, after so many loads, or as many as were made in `at_most_s`. `keep`: a folder for the
+    data, that stays; where a run left some there, this one goes on with it."""
     with ExitStack() as stack:
         if keep is None:
             keep = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lasttouch-bench-")))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from reports.room import Room
-from reports.withdrawal_records import Withdrawal, withdrawals_of
+from reports.withdrawal_records import PAID, PENDING, Withdrawal, withdrawals_of
 
 FIRST_TIER, SECOND_TIER = 1, 2
 
@@ -39,32 +40,42 @@ async def read_balance(room: Room, partner_id: str) -> Balance:
 
 async def balance_with(room: Room, partner_id: str, withdrawals: Iterable[Withdrawal]) -> Balance:
     """A partner's balance now, where all their withdrawals are `withdrawals`."""
-    return _balance(await _lines(room, [partner_id]), withdrawals)
+    return balance_of(await _commission(room, [partner_id]), withdrawals)
 
 
 async def read_balances(room: Room, partner_ids: Iterable[str]) -> dict[str, Balance]:
     """The balances of several partners now."""
     wanted = sorted(set(partner_ids))
-    rows = await _lines(room, wanted) if wanted else []
+    rows = await _commission(room, wanted) if wanted else []
     return {
-        name: _balance([row for row in rows if row["partner_id"] == name], await withdrawals_of(room, name))
+        name: balance_of([row for row in rows if row["partner_id"] == name], await withdrawals_of(room, name))
         for name in wanted
     }
 
 
-async def _lines(room: Room, partner_ids: Sequence[str]) -> list[dict[str, Any]]:
-    return await room.rows("partner_balance", partner_ids=partner_ids, now_ms=room.now_ms())
+async def commission_by_day(room: Room, partner_id: str) -> list[dict[str, Any]]:
+    """A partner's commission by tier and day, over all time: rows of partner_balance.sql."""
+    return await room.rows("partner_balance", partner_ids=[partner_id], by_day=1, now_ms=room.now_ms())
 
 
-def _balance(rows: Sequence[Mapping[str, Any]], withdrawals: Iterable[Withdrawal]) -> Balance:
-    by_tier = {row["tier"]: row["commission_cents"] for row in rows}
-    sums = {"pending": 0, "paid": 0, "rejected": 0}
+def balance_of(commission: Iterable[Mapping[str, Any]], withdrawals: Iterable[Withdrawal]) -> Balance:
+    """The balance of a partner with this commission, rows of partner_balance.sql, and all these withdrawals."""
+    by_tier: Counter[int] = Counter()
+    blocked_cents = 0
+    for row in commission:
+        by_tier[row["tier"]] += row["commission_cents"]
+        blocked_cents += row["blocked_cents"]
+    by_status: Counter[str] = Counter()
     for one in withdrawals:
-        sums[one.status] += one.amount_cents
+        by_status[one.status] += one.amount_cents
     return Balance(
-        first_tier_cents=by_tier.get(FIRST_TIER, 0),
-        second_tier_cents=by_tier.get(SECOND_TIER, 0),
-        blocked_cents=sum(row["blocked_cents"] for row in rows),
-        pending_cents=sums["pending"],
-        withdrawn_cents=sums["paid"],
+        first_tier_cents=by_tier[FIRST_TIER],
+        second_tier_cents=by_tier[SECOND_TIER],
+        blocked_cents=blocked_cents,
+        pending_cents=by_status[PENDING],
+        withdrawn_cents=by_status[PAID],
     )
+
+
+async def _commission(room: Room, partner_ids: Sequence[str]) -> list[dict[str, Any]]:
+    return await room.rows("partner_balance", partner_ids=partner_ids, by_day=0, now_ms=room.now_ms())

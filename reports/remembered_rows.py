@@ -53,7 +53,6 @@ REMEMBERED = frozenset(
         "affiliate_summary",
         "commission_lines",
         "first_tier_percent",
-        "line_days",
         "next_moment",
         "partner_balance",
         "partner_commission_days",

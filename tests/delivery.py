@@ -221,11 +221,13 @@ def unbalanced(warehouse: Warehouse) -> list[str]:
     balances = load_queries(Path(__file__).parent.parent / "reports" / "queries")["partner_balance"]
     lines = {(row["partner_id"], row["tier"]): row["cents"] for row in warehouse.rows(BY_PARTNER)}
     partners = sorted({partner_id for partner_id, _ in lines})
-    shown = warehouse.rows(balances, partner_ids=partners, now_ms=now_ms())
-    told = {(row["partner_id"], row["tier"]): row["commission_cents"] for row in shown}
-    for key, cents in lines.items():
-        if told.get(key) != cents:
-            found.append(f"the balance of {key} is {told.get(key)}, its lines say {cents}")
+    for by_day in (0, 1):
+        told: Counter[tuple[str, int]] = Counter()
+        for row in warehouse.rows(balances, partner_ids=partners, by_day=by_day, now_ms=now_ms()):
+            told[row["partner_id"], row["tier"]] += row["commission_cents"]
+        for key, cents in lines.items():
+            if told[key] != cents:
+                found.append(f"the balance of {key} is {told[key]} (by_day {by_day}), its lines say {cents}")
     return found
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from reports.access import Viewer
-from reports.balances import read_balance
 from reports.commissions import LineFilter, line_document, partner_lines_page
 from reports.explanations import explain_own_license, partner_chain, partner_license_document
 from reports.filters import one_of, read_link, read_query
 from reports.link_check import check_link
 from reports.paging import read_cursor, read_limit
 from reports.partner_app.licenses import is_own_license
-from reports.partner_app.overview import NUMBERS, read_days, read_days_asked
+from reports.partner_app.overview import NUMBERS, read_days_asked, read_overview
 from reports.partner_app.subscription_history import change_document, subscription_history
 from reports.partners import find_partner
 from reports.periods import read_period
@@ -59,9 +56,7 @@ async def link_check(room: Room, viewer: Viewer, request: Request) -> Response:
 async def overview(room: Room, viewer: Viewer, request: Request) -> Response:
     values = read_query(request, ("date_from", "date_to"))
     first, last = read_days_asked(values["date_from"], values["date_to"], room.now_ms())
-    days, balance = await asyncio.gather(
-        read_days(room, viewer.partner_id, first, last), read_balance(room, viewer.partner_id)
-    )
+    days, balance = await read_overview(room, viewer.partner_id, first, last)
     items = [
         {"day": day.isoformat(), **{name: days.values[name][number] for name in NUMBERS}}
         for number, day in enumerate(days.days)

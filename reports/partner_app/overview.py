@@ -9,10 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from reports import wording
+from reports.balances import FIRST_TIER, SECOND_TIER, Balance, balance_of, commission_by_day
 from reports.charts import ColumnChart, Series, column_chart
 from reports.click_counts import clicks_by_day
 from reports.periods import Period
 from reports.room import Room
+from reports.withdrawal_records import withdrawals_of
 from tracker.errors import BadRequest
 from tracker.program import DAY_MS
 
@@ -70,12 +72,13 @@ class Charts:
     commission: ColumnChart
 
 
-async def read_days(room: Room, partner_id: str, first: date, last: date) -> Days:
-    """A partner's days from `first` through `last` (UTC), those without anything included."""
-    clicks, signups, lines = await asyncio.gather(
+async def read_overview(room: Room, partner_id: str, first: date, last: date) -> tuple[Days, Balance]:
+    """A partner's days from `first` through `last` (UTC), those without anything included, and their balance now."""
+    clicks, signups, commission, withdrawals = await asyncio.gather(
         clicks_by_day(room, partner_id, Period(_day_ms(first), _day_ms(last) + DAY_MS)),
         room.rows("signup_days", partner_id=partner_id),
-        room.rows("line_days", partner_id=partner_id),
+        commission_by_day(room, partner_id),
+        withdrawals_of(room, partner_id),
     )
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     texts = [day.isoformat() for day in days]
@@ -84,15 +87,16 @@ async def read_days(room: Room, partner_id: str, first: date, last: date) -> Day
         values = {row["day_text"]: row[name] for row in rows}
         return [values.get(text, 0) for text in texts]
 
-    return Days(
-        days,
-        {
-            "clicks": [clicks.get(day, 0) for day in days],
-            "signups": series(signups, "signups"),
-            "first_tier_cents": series(lines, "first_tier_cents"),
-            "second_tier_cents": series(lines, "second_tier_cents"),
-        },
-    )
+    def of_tier(tier: int) -> list[int]:
+        return series((row for row in commission if row["tier"] == tier), "commission_cents")
+
+    values = {
+        "clicks": [clicks.get(day, 0) for day in days],
+        "signups": series(signups, "signups"),
+        "first_tier_cents": of_tier(FIRST_TIER),
+        "second_tier_cents": of_tier(SECOND_TIER),
+    }
+    return Days(days, values), balance_of(commission, withdrawals)
 
 
 def dates_of(span: Span, now_ms: int) -> tuple[date, date]:

@@ -22,7 +22,7 @@ from reports.paging import TOP, Page, read_cursor
 from reports.partner_app.chain_words import chain_words
 from reports.partner_app.clicks import clicks_page
 from reports.partner_app.licenses import licenses_page, partner_license
-from reports.partner_app.overview import SPANS, dates_of, draw, read_days
+from reports.partner_app.overview import SPANS, dates_of, draw, read_overview
 from reports.partner_app.subscription_history import subscription_history
 from reports.partners import Partner, find_partner
 from reports.pasted_link import BAD
@@ -57,12 +57,12 @@ async def overview(room: Room, viewer: Viewer, request: Request) -> Response:
     partner_id = subject.partner.partner_id
     chosen = one_of("span", read_query(request, ("span",))["span"], [span.key for span in SPANS])
     span = next(one for one in SPANS if one.key == chosen)
-    days = await read_days(room, partner_id, *dates_of(span, room.now_ms()))
+    days, balance = await read_overview(room, partner_id, *dates_of(span, room.now_ms()))
     return await show_subject(
         request,
         subject,
         "partner/overview.html",
-        balance=await read_balance(room, partner_id),
+        balance=balance,
         spans=SPANS,
         span=span,
         totals=days.totals,

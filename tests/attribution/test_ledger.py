@@ -384,15 +384,17 @@ def test_what_readers_see_between_publishing_and_applying(
     before's, until the next start, which applies before it does anything else."""
 
     def sums() -> list[int]:
-        balance = warehouse.rows(REPORTS["partner_balance"], partner_ids=["P"], now_ms=NOW)
-        days = warehouse.rows(REPORTS["line_days"], partner_id="P")
+        balance, days = (
+            warehouse.rows(REPORTS["partner_balance"], partner_ids=["P"], by_day=by_day, now_ms=NOW)
+            for by_day in (0, 1)
+        )
         lines = warehouse.rows(
             "select sum(amount_cents) as cents from ledger where partner_id = 'P'"
             " and round <= (select max(round) from rounds)"
         )
         return [
             sum(row["commission_cents"] for row in balance),
-            sum(row["first_tier_cents"] + row["second_tier_cents"] for row in days),
+            sum(row["commission_cents"] for row in days),
             lines[0]["cents"],
         ]
 
