@@ -1,8 +1,8 @@
 """Reads of one round: what a request reads is never half of a round and half of the one before.
 
 Attribution takes a mark away while it publishes a round (attribution/publication.py). A read that finds the same mark
-before and after was of one round; one that does not is done again. Where there is no mark, for a round is just being
-published, a process died doing so, or Redis is away, ClickHouse is asked instead whether its newest round is whole.
+before and after was of one round; one that does not is done again. Where there is no mark for longer than publishing
+takes, for a process died doing so, or Redis is away, ClickHouse is asked instead whether its newest round is whole.
 Until it is, the read waits; what takes longer is answered by a 503 that says when to try again.
 """
 
@@ -32,7 +32,7 @@ WAIT_SECONDS = 2.0
 """How long a read waits for a round that is being published; that takes 10 to 30 ms, of a rebuild's round seconds."""
 POLL_SECONDS = 0.005
 POLLS_PER_QUESTION = 10
-"""How often Redis is looked at, while a read waits, before ClickHouse is asked again."""
+"""How often Redis is looked at, while a read waits, before ClickHouse is asked, and before it is asked again."""
 MARK_SECONDS = 0.25
 """How long Redis may take to say the mark."""
 RETRY_AFTER_SECONDS = 1
@@ -86,10 +86,10 @@ async def visible(room: Room) -> Visible:
     deadline = anyio.current_time() + WAIT_SECONDS
     looks = 0
     while True:
-        marked = await _mark(room)
+        marked, redis_answers = await _mark(room)
         if marked is not None:
             return marked
-        if looks % POLLS_PER_QUESTION == 0:
+        if looks % POLLS_PER_QUESTION == 0 and (looks or not redis_answers):
             newest = await _newest(room, 0)
             if newest["is_settled"]:
                 return Visible(str(newest["round"]), (newest["round"], newest["newest_load"]))
@@ -99,15 +99,15 @@ async def visible(room: Room) -> Visible:
         await anyio.sleep(POLL_SECONDS)
 
 
-async def _mark(room: Room) -> Visible | None:
-    """The mark of attribution, and how far loading has come; None where the mark is away, or Redis is."""
+async def _mark(room: Room) -> tuple[Visible | None, bool]:
+    """The mark of attribution, and how far loading has come; None where the mark is away. And whether Redis answers."""
     try:
         async with asyncio.timeout(MARK_SECONDS):
             found = await cast("Awaitable[list[bytes | None]]", room.redis.hmget(redis_keys.PROGRESS, PROGRESS))
     except (RedisError, OSError, TimeoutError):
-        return None
+        return None, False
     settled = found[0]
-    return None if settled is None else Visible(settled.decode(), tuple(found))
+    return (None if settled is None else Visible(settled.decode(), tuple(found))), True
 
 
 async def _follow(room: Room, seen: Visible) -> None:
@@ -136,10 +136,10 @@ async def _follow(room: Room, seen: Visible) -> None:
 
 
 def _is_rebuilt(before: Seen, seen: Visible) -> bool:
-    """Whether attribution told the same round anew: its tables may have been made again."""
-    word = before.word
-    told = word[0] if isinstance(word, tuple) and isinstance(word[0], bytes) else None
-    return told is not None and told != seen.word[0] and before.round == seen.number
+    """Whether the same round is told in another way than before: its tables may have been made again meanwhile."""
+    told = cast("tuple[object, ...]", before.word)[0]
+    number = int(told.partition(b" ")[0]) if isinstance(told, bytes) else told
+    return number == seen.number and told != seen.word[0]
 
 
 async def _newest(room: Room, after_load: int) -> dict[str, Any]:

@@ -16,12 +16,13 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from reader import NOW, OTHER, PROGRAM, STATEMENTS, Reader, reading
 
-from attribution.publication import Publication
+from attribution.publication import SETTLED, Publication
 from attribution.rebuild import rebuild_derived
 from attribution.warehouse import Warehouse
-from reports import remembered_rows
+from reports import remembered_rows, whole_rounds
 from reports.remembered_rows import COUNTS_CLICKS, Changes, RememberedRows, Seen
-from reports.room import QUERIES
+from reports.room import QUERIES, Room
+from reports.whole_rounds import Visible, _follow, visible
 from tests.attribution.fact_writer import (
     AnyFact,
     changed,
@@ -37,6 +38,7 @@ from tests.attribution.fact_writer import (
 )
 from tests.databases import empty
 from tests.histories import PARTNERS, START, History, histories
+from tracker import redis_keys
 from tracker.errors import Unavailable
 from tracker.program import DAY_MS
 
@@ -135,6 +137,44 @@ def test_a_rebuild_is_noticed(reader: Reader) -> None:
 @given(history=histories(through_api=False))
 def check(run: Callable[[History], None], history: History) -> None:
     run(history)
+
+
+def test_a_round_that_is_published_during_a_look_is_no_rebuild(reader: Reader) -> None:
+    """Who saw the mark before the round, and ClickHouse after it, knows the round by the mark before."""
+    reader.arrive(*(fact for _, facts in STEPS[:5] for fact in facts))
+    reader.load()
+    reader.round()
+    assert reader.wrong(("P",), FEW) == []
+    assert reader.wrong(("P",), FEW) == []  # now it knows when the clock changes something, too
+    reader.arrive(joined("T"))
+    reader.load()
+    early = reader.runner.run(visible(reader.room))
+    reader.round()
+    reader.runner.run(_follow(reader.room, early))
+    misses = reader.room.remembered.misses
+    assert reader.wrong(("P",), FEW) == []
+    assert reader.room.remembered.misses == misses, "nothing of P has changed"
+
+
+def test_a_mark_that_is_away_for_a_moment_is_waited_for(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while a round is published: ClickHouse would say that the round before is whole, which could be a rebuild."""
+    reader.arrive(joined("P"))
+    reader.load()
+    reader.round()
+    mark = reader.client.hget(redis_keys.PROGRESS, SETTLED)
+    reader.client.hdel(redis_keys.PROGRESS, SETTLED)
+    look = whole_rounds._mark
+
+    async def look_and_then_it_comes_back(room: Room) -> tuple[Visible | None, bool]:
+        found = await look(room)
+        reader.client.hset(redis_keys.PROGRESS, SETTLED, mark)  # type: ignore[arg-type]
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(whole_rounds, "_mark", look_and_then_it_comes_back)
+        assert reader.runner.run(visible(reader.room)).word[0] == mark
+    reader.client.hdel(redis_keys.PROGRESS, SETTLED)
+    assert reader.runner.run(visible(reader.room)).word == (1, 1), "where it stays away, ClickHouse says it"
 
 
 def test_random_histories(empty_redis_url: str, warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> None:
