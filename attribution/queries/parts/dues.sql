@@ -106,9 +106,12 @@ with
     tiers as (
         select
             shared.*,
-            arrayJoin(arrayConcat(
-                if(first_earns, [(toUInt8(1), bound_id, '', first_percent)], []),
-                if(second_earns, [(toUInt8(2), recruiter_id, bound_id, second_percent)], [])
+            arrayJoin(arrayFilter(
+                given -> given.1 != 0,
+                [
+                    (toUInt8(first_earns), bound_id, '', first_percent),
+                    (toUInt8(2 * second_earns), recruiter_id, bound_id, second_percent)
+                ]
             )) as share,
             toInt64(share.4) as percent
         from shared
