@@ -109,7 +109,6 @@ class Warehouse:
         from attribution.migration import migrate
 
         migrate(self, folder)
-        self._types.clear()
 
     def rows(self, query: str, /, **parameters: object) -> list[dict[str, Any]]:
         """The rows of a select, as dicts by column name. UUIDs come as canonical text."""
