@@ -85,14 +85,18 @@ async def visible(room: Room) -> Visible:
     WAIT_SECONDS."""
     deadline = anyio.current_time() + WAIT_SECONDS
     looks = 0
+    is_away = False
     while True:
         marked, redis_answers = await _mark(room)
         if marked is not None:
             return marked
-        if looks % POLLS_PER_QUESTION == 0 and (looks or not redis_answers):
+        has_gone = not redis_answers and not is_away
+        is_away = not redis_answers
+        if has_gone or (looks and looks % POLLS_PER_QUESTION == 0):
             newest = await _newest(room, 0)
             if newest["is_settled"]:
-                return Visible(str(newest["round"]), (newest["round"], newest["newest_load"]))
+                marked = (await _mark(room))[0] if redis_answers else None  # it may have come back meanwhile
+                return marked or Visible(str(newest["round"]), (newest["round"], newest["newest_load"]))
         if anyio.current_time() > deadline:
             raise Unavailable("New results are being published; try again in a moment.", RETRY_AFTER_SECONDS)
         looks += 1
@@ -117,8 +121,10 @@ async def _follow(room: Room, seen: Visible) -> None:
         newest = await _newest(room, before.load if before else 0)
         load: int = newest["newest_load"]
         # What is half published now may be half read, and is forgotten when it is whole.
-        round: int = newest["round"] if newest["is_settled"] else max(0, newest["round"] - 1)
-        if before is None or load < before.load or round < before.round or _is_rebuilt(before, seen):
+        whole: int = newest["round"] if newest["is_settled"] else max(0, newest["round"] - 1)
+        # What came after the mark that was seen is asked for once more by who sees the next.
+        round = min(whole, seen.number)
+        if before is None or load < before.load or whole < before.round or _is_told_anew(before, seen):
             return Changes(round, load, None)
         partners: dict[str, bool] = {}
         if load > before.load:
@@ -135,8 +141,8 @@ async def _follow(room: Room, seen: Visible) -> None:
     await room.remembered.follow(seen.word, changes_since)
 
 
-def _is_rebuilt(before: Seen, seen: Visible) -> bool:
-    """Whether the same round is told in another way than before: its tables may have been made again meanwhile."""
+def _is_told_anew(before: Seen, seen: Visible) -> bool:
+    """Whether the same round is told by another word than before: a rebuild may have made its tables again."""
     told = cast("tuple[object, ...]", before.word)[0]
     number = int(told.partition(b" ")[0]) if isinstance(told, bytes) else told
     return number == seen.number and told != seen.word[0]

@@ -342,6 +342,33 @@ def test_a_round_that_dies_anywhere_is_done_again(warehouse: Warehouse) -> None:
     assert_clean(warehouse)
 
 
+def test_a_round_that_dies_while_it_posts(warehouse: Warehouse) -> None:
+    """Many lines are written in several parts: a process may die when some of them are there."""
+
+    class DiesWhilePosting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(warehouse, name)
+
+        def run(self, query: str, /, **parameters: object) -> None:
+            warehouse.run(query, **parameters)
+            if query == QUERIES["ledger_post"]:
+                warehouse.run("alter table ledger delete where round = 2 and cityHash64(entry_id) % 2 = 0")
+                raise Died
+
+    writer, stories = FactWriter(warehouse), 20
+    writer.load(*(in_story(0, fact) for fact in BEFORE))
+    run_round(warehouse, PROGRAM, NOW)
+    writer.load(*(in_story(number, fact) for number in range(1, stories) for fact in BEFORE))
+    with pytest.raises(Died):
+        run_round(DiesWhilePosting(), PROGRAM, NOW)  # type: ignore[arg-type]
+    left = warehouse.rows("select count() as lines from ledger where round = 2")[0]["lines"]
+    assert 0 < left < (stories - 1) * len(lines_of(warehouse, 0))
+    run_round(warehouse, PROGRAM, NOW)
+    for number in range(1, stories):
+        assert lines_of(warehouse, number) == lines_of(warehouse, 0), number
+    assert_clean(warehouse)
+
+
 def test_a_round_that_dies_and_meets_more_facts(warehouse: Warehouse) -> None:
     """The second try may see loads that the first did not; sums are the same and the audit is clean."""
     writer, expected = FactWriter(warehouse), None

@@ -71,7 +71,7 @@ class Reader:
     def round(self) -> None:
         run_round(self.warehouse, PROGRAM, NOW, publication=Publication(self.client))
 
-    async def _answers(self, room: Room, partner_id: str, queries: tuple[str, ...]) -> dict[str, Any]:
+    async def answers(self, room: Room, partner_id: str, queries: tuple[str, ...]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for query in queries:
             if query == OTHER:
@@ -92,9 +92,9 @@ class Reader:
             found = []
             for partner_id in partners:
                 told = await of_one_round(
-                    self.room, partner_id, lambda room, name=partner_id: self._answers(room, name, queries)
+                    self.room, partner_id, lambda room, name=partner_id: self.answers(room, name, queries)
                 )
-                fresh = await self._answers(self.room, partner_id, queries)
+                fresh = await self.answers(self.room, partner_id, queries)
                 found += [
                     f"{query} of {partner_id}: {told[query]} is remembered, {fresh[query]} is right"
                     for query in queries

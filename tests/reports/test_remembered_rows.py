@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,29 +115,41 @@ def test_the_clock_is_noticed(reader: Reader) -> None:
 
 
 def test_a_rebuild_is_noticed(reader: Reader) -> None:
-    """It may put right what was wrong without a new fact."""
+    """It may put right what was wrong without a new fact; nobody may have looked between its round and its end."""
+    tampered = _tampered(reader)
+    rebuild_derived(reader.warehouse, PROGRAM, NOW, lambda _: None, Publication(reader.client))
+    assert reader.wrong(("P",), tampered) == []
+
+
+@pytest.mark.parametrize("sees_its_round", [False, True])
+def test_a_rebuild_is_noticed_by_who_read_while_it_began(reader: Reader, sees_its_round: bool) -> None:
+    """They saw its round, or the mark before it and ClickHouse after it, and read what was not put right yet."""
+    tampered = _tampered(reader)
+    reader.arrive(clicked(9, "Q", 8, 50))
+    reader.load()
+    early = reader.runner.run(visible(reader.room))
+
+    async def read() -> None:
+        await _follow(reader.room, await visible(reader.room) if sees_its_round else early)
+        await reader.answers(replace(reader.room, is_reading=True), "P", tampered)
+
+    def look(progress: str) -> None:
+        if progress.startswith("round 2"):
+            reader.runner.run(read())
+
+    rebuild_derived(reader.warehouse, PROGRAM, NOW, look, Publication(reader.client))
+    assert reader.wrong(("P",), tampered) == []
+
+
+def _tampered(reader: Reader) -> tuple[str, ...]:
+    """What says something wrong of P, by hand, and is remembered so."""
     reader.arrive(*(fact for _, facts in STEPS[:5] for fact in facts))
     reader.load()
     reader.round()
-    few = (*FEW, "affiliate_licenses_count")
-    assert reader.wrong(("P",), few) == []
+    queries = (*FEW, "affiliate_licenses_count")
     reader.warehouse.run("alter table partner_bindings delete where license_id = 'L1'")
-    assert reader.wrong(("P",), few) != [], "what nobody told is not noticed"
-    rebuild_derived(reader.warehouse, PROGRAM, NOW, lambda _: None, Publication(reader.client))
-    assert reader.wrong(("P",), few) == []
-
-
-@hypothesis_settings(
-    max_examples=HISTORIES,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-@given(history=histories(through_api=False))
-def check(run: Callable[[History], None], history: History) -> None:
-    run(history)
+    assert reader.wrong(("P",), queries) == []
+    return queries
 
 
 def test_a_round_that_is_published_during_a_look_is_no_rebuild(reader: Reader) -> None:
@@ -175,6 +188,43 @@ def test_a_mark_that_is_away_for_a_moment_is_waited_for(reader: Reader, monkeypa
         assert reader.runner.run(visible(reader.room)).word[0] == mark
     reader.client.hdel(redis_keys.PROGRESS, SETTLED)
     assert reader.runner.run(visible(reader.room)).word == (1, 1), "where it stays away, ClickHouse says it"
+    ask = whole_rounds._newest
+
+    async def ask_and_then_it_comes_back(room: Room, after_load: int) -> dict[str, Any]:
+        found = await ask(room, after_load)
+        reader.client.hset(redis_keys.PROGRESS, SETTLED, mark)  # type: ignore[arg-type]
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(whole_rounds, "_newest", ask_and_then_it_comes_back)
+        assert reader.runner.run(visible(reader.room)).word[0] == mark, "who asked meanwhile prefers the mark"
+
+
+def test_a_redis_that_hangs_is_not_waited_for(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ClickHouse is asked as soon as Redis does not answer, also where it just did."""
+    reader.arrive(joined("P"))
+    reader.load()
+    reader.round()
+    answers = iter([(None, True), (None, False)])
+
+    async def look(_: Room) -> tuple[Visible | None, bool]:
+        return next(answers)
+
+    monkeypatch.setattr(whole_rounds, "_mark", look)
+    assert reader.runner.run(visible(reader.room)).word == (1, 1)
+
+
+@hypothesis_settings(
+    max_examples=HISTORIES,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(history=histories(through_api=False))
+def check(run: Callable[[History], None], history: History) -> None:
+    run(history)
 
 
 def test_random_histories(empty_redis_url: str, warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> None:
