@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tracker.flags import WORKERS, Flag, Options
+from tracker.flags import DATA, WORKERS, Flag, Options
 
 
 def bench(options: Options) -> int:
@@ -122,4 +122,4 @@ SIZE = tuple(
 SCALE = Flag(
     "--scale", {"metavar": "X", "type": float, "default": 1.0, "help": "rebuild, report: times as many (default 1)"}
 )
-BENCH_FLAGS = (WHAT, ROUNDS, SECONDS, KEEP, CONNECTIONS, LINKS, WAITING, SEED, WORKERS, *SIZE, SCALE)
+BENCH_FLAGS = (WHAT, DATA, ROUNDS, SECONDS, KEEP, CONNECTIONS, LINKS, WAITING, SEED, WORKERS, *SIZE, SCALE)
