@@ -164,14 +164,7 @@ def due(
     program: Program,
 ) -> list[Due]:
     """What the ledger should say of a payment and its refunds, without lines of nothing (R6–R11, R13)."""
-    return due_to(shares(payment.paid_at, bound, standings, program), payment, refunds, bound.partner_id)
-
-
-def due_to(both: tuple[Share, Share], payment: Payment, refunds: Iterable[Refund], bound_id: str) -> list[Due]:
-    """The same when the shares are known already. `bound_id` is the partner whose license paid."""
-    earning = [share for share in both if not share.withheld]
-    if not earning:
-        return []
+    earning = [share for share in shares(payment.paid_at, bound, standings, program) if not share.withheld]
     return [
         Due(
             event.money_event_id,
@@ -182,7 +175,7 @@ def due_to(both: tuple[Share, Share], payment: Payment, refunds: Iterable[Refund
             event.base_after_cents - event.base_before_cents,
             share.percent_hundredths,
             amount,
-            bound_id if share.tier == 2 else "",
+            bound.partner_id if share.tier == 2 else "",
         )
         for event in money_events(payment, refunds)
         for share in earning

@@ -99,12 +99,7 @@ def explain_license(warehouse: Warehouse, program: Program, license_id: str) -> 
         decision.reason,
         decision.rule,
         reason_text(decision.reason, program),
-        tuple(
-            Candidate(
-                each.click.click_id, each.click.clicked_at, each.click.partner_id, each.counted, each.refused or None
-            )
-            for each in decision.judged
-        ),
+        tuple(map(_candidate, decision.judged)),
         license,
         read_is_blocked(warehouse, license_id, published),
     )

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import redis
 from redis.backoff import NoBackoff
@@ -55,7 +55,7 @@ class Retries:
     what: str
     failures: int = 0
     not_before: float = 0.0
-    last_error: str | None = field(default=None)
+    last_error: str | None = None
 
     @property
     def is_due(self) -> bool:

@@ -68,18 +68,6 @@ class Standing:
             return program.first_tier_percent_hundredths if tier == 1 else program.second_tier_percent_hundredths
         return newest.first_tier_hundredths if tier == 1 else newest.second_tier_hundredths
 
-    def active_spans(self) -> list[tuple[int, int | None]]:
-        """The spans [from, until) in which the partner is active, in order; the last may be open (None)."""
-        moments = sorted({self.joined_at, *(c.occurred_at for c in self.changes if c.occurred_at > self.joined_at)})
-        spans: list[tuple[int, int | None]] = []
-        for moment in moments:
-            is_open = bool(spans) and spans[-1][1] is None
-            if self.active_at(moment) and not is_open:
-                spans.append((moment, None))
-            elif not self.active_at(moment) and is_open:
-                spans[-1] = (spans[-1][0], moment)
-        return spans
-
 
 def standing(
     partner_id: str, joined_at: int, email_hash: str, changes: Iterable[Change] = (), rates: Iterable[Rate] = ()

@@ -21,7 +21,6 @@ from tracker.directory import Directory, Key, Known, Step
 from tracker.errors import Conflict
 from tracker.state import change, state_step
 
-SCOPES = ("admin", "service", "marketing", "finance", "partner")
 MAX_TOKEN_LENGTH = 200
 MAX_TOKENS = 100  # active ones of a scope or partner
 ENDING_LENGTH = 4  # characters of 43: what is left is as good as all
@@ -32,7 +31,8 @@ MOST_USES = 10_000  # tokens whose last use a process remembers
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Who a bearer is. `partner_id` is empty unless the scope is `partner`; times are in ms, 0 for never.
+    """Who a bearer is. `scope` is admin, service, marketing, finance or partner; `partner_id` is empty unless it is the
+    last; times are in ms, 0 for never.
 
     `ending` is how the secret ends, for people to know it by. `last_used_at` is filled in lists only.
     """
