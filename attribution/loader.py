@@ -1,9 +1,9 @@
 """Loads the journal into ClickHouse, exactly once in effect (docs/architecture.md, "Loading, exactly once").
 
 A load has a number. It (1) writes which entries it takes, (2) stages their rows, (3) stores those whose id is not
-there yet, tagged with the number, (4) writes its counts, (5) publishes progress and trims the journal. After a
-failure at any step the stores alone say how to go on: an unfinished load is taken again under its number, where rows
-with that number are its own and rows with another are duplicates.
+there yet, tagged with the number, and counts the clicks among them by day, (4) writes its counts, (5) publishes
+progress and trims the journal. After a failure at any step the stores alone say how to go on: an unfinished load is
+taken again under its number, where rows with that number are its own and rows with another are duplicates.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any
 from attribution.facts import read_published
 from attribution.multi_touch import Path
 from attribution.warehouse import Warehouse, load_queries
-from tracker.program import Program
+from tracker.program import DAY_MS, Program
 
 QUERIES = load_queries(File(__file__).with_name("queries"))
 
@@ -87,7 +87,7 @@ def read_paths(warehouse: Warehouse, program: Program, wanted: PathsWanted) -> P
         by=wanted.by,
         conversion=wanted.conversion,
         product=wanted.product,
-        half_life_ms=round(wanted.half_life_days * 86_400_000),
+        half_life_ms=round(wanted.half_life_days * DAY_MS),
         shares=shares,
         max_touches=MAX_TOUCHES,
         max_paths=MAX_PATHS,

@@ -1,5 +1,5 @@
--- Days of partners whose clicks are not as many, or of other links, than are counted for the reports. Days with clicks of a load that came while
--- this reads are left out.
+-- Days of partners on which there are not as many clicks as are counted for the reports, or clicks on other links. Days
+-- with clicks of a load that came while this reads are left out.
 -- Grain: one row per partner and day; `findings` counts all of them.
 -- Parameters: max_rows.
 with

@@ -147,11 +147,11 @@ create table if not exists partner_events
 )
 engine = MergeTree order by (partner_id, event_id);
 
--- API tokens and campaigns as the directory had them last: newest `written_at` per key wins.
+-- What partners keep in the directory, and deliveries, as they were last: newest `written_at` per key wins.
 -- They are not facts of the program's rules; they are kept so that Redis's directory can be rebuilt.
 create table if not exists directory_entries
 (
-    kind       LowCardinality(String),    -- token, secret_check, and the kinds of tracker/redis_keys.py, KEPT
+    kind       LowCardinality(String),    -- the kinds of tracker/redis_keys.py, KEPT, and delivery
     key        String,
     value      String,                    -- JSON, or empty when removed
     written_at DateTime64(3, 'UTC'),

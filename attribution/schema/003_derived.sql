@@ -1,6 +1,6 @@
 -- Everything derived from the facts. Rows carry the `round` that wrote them. Readers see a round once it is in `rounds`:
--- of the ledger by `round <= (select max(round) from rounds)`; the other tables are filled from the versions of
--- 004_rounds.sql right after it is published.
+-- of the ledger by `round <= (select max(round) from rounds)`; the other tables are filled right after it is published,
+-- from the versions of 004_rounds.sql, and partner_spans from the standings of 006_rounds_in_sql.sql.
 
 create table if not exists rounds
 (
@@ -75,7 +75,7 @@ create table if not exists ledger
     percent_hundredths UInt16,
     amount_cents       Int64,
     currency           LowCardinality(String),
-    reason             String,                    -- why a correction was needed; empty otherwise
+    reason             String,                    -- why what the payment earned was corrected, or went to others; else empty
     index payment_bloom payment_id type bloom_filter granularity 1,
     index license_bloom license_id type bloom_filter granularity 1
 )

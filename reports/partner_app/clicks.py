@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from reports.paging import After, Page, cut_page
 from reports.partners import Partner
 from reports.room import Room
+from tracker.program import DAY_MS
 
 
 async def clicks_page(room: Room, partner: Partner, after: After, limit: int) -> Page:
@@ -52,5 +53,5 @@ def outcome(click: Mapping[str, Any], signups: Iterable[Mapping[str, Any]], now_
     end = click["clicked_ms"] + window_ms
     if any(click["clicked_ms"] <= signup["happened_ms"] <= end for signup in own):
         return "The visitor signed up; a newer click won"
-    window_days = window_ms // 86_400_000
+    window_days = window_ms // DAY_MS
     return "No signup yet" if now_ms <= end else f"No signup within {window_days} days"
