@@ -10,6 +10,7 @@ import functools
 import itertools
 import os
 import random
+from dataclasses import replace
 from typing import Any
 
 import hypothesis
@@ -19,9 +20,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from attribution.warehouse import Warehouse
+from tests.decided import decided
 from tests.delivery import Delivery
 from tests.histories import History, histories, merged, reduced
 from tests.history_kinds import KINDS, counted
+from tests.reference import outcome
+from tracker.program import Program
 
 PROFILES = {"quick": "200", "thorough": "4000"}
 EXAMPLES = int(os.environ.get("HISTORIES_EXAMPLES", PROFILES[os.environ.get("HISTORIES_PROFILE", "quick")]))
@@ -91,6 +95,17 @@ def test_ledger_equals_the_rules(number: int, journal_client: redis.Redis, wareh
     if found(history):
         smaller = reduced(history, lambda tried: bool(found(tried)))
         pytest.fail("\n".join([repr(smaller), repr(delivery), *found(smaller)]), pytrace=False)
+
+
+@pytest.mark.parametrize("allows", [False, True], ids=["", "self-referral"])
+def test_explanations_equal_the_rules(allows: bool) -> None:
+    """What explains the ledger to people is in Python, and was not asked when the ledger was written."""
+    program = replace(Program(), allow_self_referral=allows)
+    for history in all_histories():
+        facts = [fact for batch in history.batches for fact in batch]
+        found, expected = decided(facts, program), outcome(facts, program)
+        for name in ("bindings", "recruiters", "events"):
+            assert getattr(found, name) == getattr(expected, name), history
 
 
 def test_histories_have_everything_that_the_rules_tell_apart() -> None:
