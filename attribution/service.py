@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from attribution.fence import FencedWarehouse, fenced
-from attribution.journal_streams import entry_order, is_out_of_memory
+from attribution.journal_streams import is_out_of_memory
 from attribution.lease import Lease
 from attribution.ledger import News, Round, run_round
 from attribution.loader import Load, Loader
@@ -114,14 +114,9 @@ class AttributionService:
 
         self.is_prepared = False
         """Whether the stores were reached and the directory is there."""
-        self.loads = 0
         self.rounds = 0
         self.last_load: Load | None = None
         self.last_round: Round | None = None
-        self.facts_per_second = 0.0
-        """Of the last load, from reading to trimming."""
-        self.lag_ms = 0
-        """How long the oldest fact of the last load had waited in the journal; 0 when the journal is empty."""
 
     @property
     def is_ready(self) -> bool:
@@ -171,7 +166,6 @@ class AttributionService:
             attributed = self._try(self._attributing, self._attribute) if self._attributing.is_due else None
             is_idle = loaded is False and attributed is False
             if is_idle:
-                self.lag_ms = 0
                 with self._passes:
                     self._idle_pass = self._begun_passes
                     self._passes.notify_all()
@@ -200,17 +194,11 @@ class AttributionService:
         self._loader.recover()
         self._look_after_redis()
         for number in range(LOADS_PER_ROUND):
-            began = time.monotonic()
             load = self._loader.load_once()
             if load is None:
                 return number > 0
-            self.loads += 1
             self.last_load = load
             self._hear(load)
-            facts = load.stored + load.duplicates + load.quarantined
-            self.facts_per_second = facts / max(time.monotonic() - began, 1e-6)
-            oldest = min((entry_order(span.first_id)[0] for span in load.spans), default=self._now_ms())
-            self.lag_ms = max(0, self._now_ms() - oldest)
             if not load.has_more or self._stopping.is_set() or not self._lease.is_held:
                 break
         return True
