@@ -49,7 +49,7 @@ def tracker(options: Options) -> int:
 
 
 def attribution(options: Options) -> int:
-    """attribution alone: loader, bindings, ledger; run one of it"""
+    """attribution alone: loader, bindings, ledger; of several one is at work"""
     if options.listen_fd is None:
         return _supervise("attribution", options)
     from attribution.process import attribution_app

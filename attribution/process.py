@@ -115,7 +115,7 @@ class RunningAttribution:
         if self._rebuilding.locked():
             raise Conflict("a rebuild is under way already")
         if not self._lease.is_held:
-            raise Conflict("another process is at work on this program")
+            raise Conflict("another process is at work on this program: ask that one, or end it first")
         async with self._rebuilding:
             await asyncio.to_thread(self._service.stop)
             steps: list[str] = []

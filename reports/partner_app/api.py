@@ -11,7 +11,7 @@ from reports.explanations import explain_own_license, partner_chain, partner_lic
 from reports.filters import one_of, read_link, read_query
 from reports.link_check import check_link
 from reports.paging import read_cursor, read_limit
-from reports.partner_app.licenses import is_own_license
+from reports.partner_app.licenses import is_own_solution_license
 from reports.partner_app.overview import NUMBERS, read_days_asked, read_overview
 from reports.partner_app.subscription_history import change_document, subscription_history
 from reports.partners import find_partner
@@ -86,7 +86,7 @@ async def subscription_changes(room: Room, viewer: Viewer, request: Request) -> 
     license_id = request.path_params["license_id"]
     values = read_query(request, ("cursor", "limit"))
     after, limit = read_cursor(values["cursor"]), read_limit(values["limit"], MAX_ROWS)
-    if not is_caller_id(license_id) or not await is_own_license(room, viewer.partner_id, license_id):
+    if not is_caller_id(license_id) or not await is_own_solution_license(room, viewer.partner_id, license_id):
         raise NotFound("There is no such license among yours.")
     page = await subscription_history(room, viewer.partner_id, license_id, after, limit)
     return JSONResponse({"items": [change_document(row) for row in page.rows], "next_cursor": page.next_cursor})

@@ -24,7 +24,7 @@ async def partner_license(room: Room, partner_id: str, license_id: str) -> dict[
     return {**rows[0], "discount_cents": _discount(rows[0])} if rows else None
 
 
-async def is_own_license(room: Room, partner_id: str, license_id: str) -> bool:
+async def is_own_solution_license(room: Room, partner_id: str, license_id: str) -> bool:
     """Whether a license is a solution license of the partner's, as the directory knows it at once."""
     return await room.redis.hexists(redis_keys.solutions_of(partner_id), license_id)
 

@@ -106,7 +106,7 @@ async def link_qr_png(room: Room, viewer: Viewer, request: Request) -> Response:
 
 
 async def _link_qr(
-    room: Room, viewer: Viewer, request: Request, draw: Callable[[str], bytes], ending: str, media_type: str
+    room: Room, viewer: Viewer, request: Request, qr: Callable[[str], bytes], ending: str, media_type: str
 ) -> Response:
     """A QR code to be shown; with `download` a file to be kept."""
     subject = await subject_of(room, viewer, request)
@@ -120,7 +120,7 @@ async def _link_qr(
     headers = {"Cache-Control": "private, max-age=3600"}
     if request.query_params.get("download"):
         headers["Content-Disposition"] = f'attachment; filename="qr-{subject.partner.partner_id}.{ending}"'
-    drawn = await anyio.to_thread.run_sync(draw, check.url)  # takes up to 60 ms
+    drawn = await anyio.to_thread.run_sync(qr, check.url)  # takes up to 60 ms
     return Response(drawn, media_type=media_type, headers=headers)
 
 

@@ -1,4 +1,4 @@
--- How many partners have joined.
+-- Purpose: how many partners have joined.
 -- Grain: one row. Parameters: none.
 select count() as partners
 from partners
