@@ -87,9 +87,9 @@ class Turn:
     recompute_mb: int
 
 
-def bench_rebuild(size: Size, data: Path | None = None) -> dict[str, Any]:
-    """Everything measured, for `lasttouch bench rebuild`. `data`: where to put the benchmark's folder."""
-    with tempfile.TemporaryDirectory(prefix="lasttouch-bench-", dir=data) as folder:
+def bench_rebuild(size: Size) -> dict[str, Any]:
+    """Everything measured, for `lasttouch bench rebuild`."""
+    with tempfile.TemporaryDirectory(prefix="lasttouch-bench-") as folder:
         small = Bench(f"chdb://{folder}", "bench_small", size.times(1 / SMALLER))
         large = Bench(f"chdb://{folder}", "bench_large", size)
         for each in (small, large):

@@ -72,8 +72,8 @@ changes."""
 class Seen:
     """How far a look went: what it knows of."""
 
-    word: object
-    """Whatever readers see now, in a word: another one after every load and round."""
+    visible: object
+    """What readers saw then: unequal to what they see after another load or round."""
     round: int
     load: int
 
@@ -140,9 +140,9 @@ class RememberedRows:
         self.hits = 0
         self.misses = 0
 
-    async def follow(self, word: object, changes_since: Callable[[Seen | None], Awaitable[Changes]]) -> None:
-        """Forget what has changed by the time that readers see `word`. `changes_since` looks into ClickHouse."""
-        if self._seen is not None and word == self._seen.word:
+    async def follow(self, visible: object, changes_since: Callable[[Seen | None], Awaitable[Changes]]) -> None:
+        """Forget what has changed by the time that readers see `visible`. `changes_since` looks into ClickHouse."""
+        if self._seen is not None and visible == self._seen.visible:
             return
         wanted = self._begun + 1
         async with self._looking:
@@ -150,10 +150,10 @@ class RememberedRows:
                 return  # somebody began to look after us, and has seen as much
             self._begun += 1
             begun = self._begun
-            self._take_in(word, await changes_since(self._seen))
+            self._take_in(visible, await changes_since(self._seen))
             self._taken_in = begun  # not of a look that failed
 
-    def _take_in(self, word: object, changes: Changes) -> None:
+    def _take_in(self, visible: object, changes: Changes) -> None:
         self.look += 1
         if changes.partners is None or len(changes.partners) > MOST_CHANGED:
             self.forget()
@@ -162,7 +162,7 @@ class RememberedRows:
                 self._clicked[partner_id] = self.look
                 if is_more_than_clicks:
                     self._changed[partner_id] = self.look
-        self._seen = Seen(word, changes.round, changes.load)
+        self._seen = Seen(visible, changes.round, changes.load)
 
     def forget(self) -> None:
         """Forget everything."""

@@ -92,12 +92,13 @@ async def visible(room: Room) -> Visible:
             return marked
         has_gone = not redis_answers and not is_away
         is_away = not redis_answers
-        if has_gone or (looks and looks % POLLS_PER_QUESTION == 0):
+        is_last = anyio.current_time() > deadline
+        if has_gone or is_last or (looks and looks % POLLS_PER_QUESTION == 0):
             newest = await _newest(room, 0)
             if newest["is_settled"]:
                 marked = (await _mark(room))[0] if redis_answers else None  # it may have come back meanwhile
                 return marked or Visible(str(newest["round"]), (newest["round"], newest["newest_load"]))
-        if anyio.current_time() > deadline:
+        if is_last:
             raise Unavailable("New results are being published; try again in a moment.", RETRY_AFTER_SECONDS)
         looks += 1
         await anyio.sleep(POLL_SECONDS)
@@ -138,14 +139,13 @@ async def _follow(room: Room, seen: Visible) -> None:
         partners.update(dict.fromkeys((row["partner_id"] for row in changed), True))
         return Changes(round, load, partners)
 
-    await room.remembered.follow(seen.word, changes_since)
+    await room.remembered.follow(seen, changes_since)
 
 
 def _is_told_anew(before: Seen, seen: Visible) -> bool:
     """Whether the same round is told by another word than before: a rebuild may have made its tables again."""
-    told = cast("tuple[object, ...]", before.word)[0]
-    number = int(told.partition(b" ")[0]) if isinstance(told, bytes) else told
-    return number == seen.number and told != seen.word[0]
+    told = cast("Visible", before.visible)
+    return told.number == seen.number and told.round != seen.round
 
 
 async def _newest(room: Room, after_load: int) -> dict[str, Any]:
