@@ -1,5 +1,6 @@
 -- Withdrawals of more than the partner's lines gave until they asked, less what the partner had asked for before and
--- was not refused by then (R18). Clocks may differ by a minute. What was blocked then is not looked at.
+-- was not refused by then (R18). Clocks may differ by a minute: what was posted or refused within one may have been there
+-- or not, whichever allows more. What was blocked then is not looked at.
 -- Grain: one row per withdrawal; `findings` counts all of them.
 -- Parameters: round, max_rows.
 with
@@ -22,7 +23,10 @@ with
     earned as (
         select
             withdrawals.number as number,
-            sumIf(lines.amount_cents, lines.posted_ms <= withdrawals.requested_ms + 60000) as earned_cents
+            sumIf(
+                lines.amount_cents,
+                lines.posted_ms <= withdrawals.requested_ms + if(lines.amount_cents > 0, 60000, -60000)
+            ) as earned_cents
         from withdrawals
         left join lines on lines.partner_id = withdrawals.partner_id
         group by number
@@ -33,7 +37,7 @@ with
             sumIf(
                 earlier.amount_cents,
                 earlier.number < withdrawals.number
-                    and (earlier.rejected_ms is null or earlier.rejected_ms > withdrawals.requested_ms)
+                    and (earlier.rejected_ms is null or earlier.rejected_ms > withdrawals.requested_ms + 60000)
             ) as taken_cents
         from withdrawals
         inner join withdrawals as earlier on earlier.partner_id = withdrawals.partner_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
@@ -215,3 +216,34 @@ def test_withdrawals_of_more_than_there_was_are_found(settled: FactWriter, wareh
     ask(12, NOW + 4, 1)
     ask(9, NOW + 2, 300, "rejected", NOW + 3)
     assert overdrawn() == []
+
+
+def test_what_came_back_after_a_withdrawal_was_there_when_it_was_asked_for(settled: FactWriter) -> None:
+    """R18: the balance may go below zero after a refund. Of what was posted or rejected within a minute nobody can tell
+    whether it came before, for clocks differ."""
+    warehouse = settled.warehouse
+    posted_at = NOW + 600_000
+    settled.load(refunded("back", "p", 500, 6))
+    run_round(warehouse, PROGRAM, posted_at)
+
+    def overdrawn(*asked: tuple[int, int]) -> list[str]:
+        """Of withdrawals of 400 cents: when each was asked for and, but for 0, rejected, after the posting."""
+        for number, (asked_after, rejected_after) in enumerate(asked, 1):
+            document = {
+                "partner_id": "P",
+                "requested_at": posted_at + asked_after,
+                "amount_cents": 400,
+                "status": "rejected" if rejected_after else "pending",
+                "settled_at": posted_at + rejected_after,
+            }
+            names = ["kind", "key", "value", "written_at", "load_id"]
+            row = ["withdrawal", str(number), json.dumps(document), next(written), 1]
+            warehouse.insert("directory_entries", names, [row])
+        return [one.subject for one in audit(warehouse, PROGRAM).findings if one.kind == "overdrawn_withdrawal"]
+
+    written = itertools.count(NOW)
+    assert overdrawn((-30_000, 0)) == []
+    assert overdrawn((30_000, 0)) == []
+    assert overdrawn((90_000, 0)) == ["1"]
+    assert overdrawn((-300_000, -200_000), (-220_000, 0)) == []
+    assert overdrawn((-300_000, -100_000), (-220_000, 0)) == ["2"]
