@@ -134,7 +134,7 @@ def chain(warehouse: Warehouse, program: Program, entry_id: str, partner_id: str
     if not rows:
         return None
     line = LedgerLine(**rows[0])
-    is_blocked = read_is_blocked(warehouse, line.license_id, published)
+    is_blocked = read_is_blocked(warehouse, line.license_id)
     story = _Story(warehouse, program, line, published.through_load, is_blocked)
     return Chain(line, tuple(story.steps()), is_blocked)
 

@@ -1,7 +1,8 @@
 """Why a license belongs to whom it does, why a payment earned what it did, and the chain of a ledger line.
 
-Everything is as published: from the facts of loads that the newest round has seen. Times are milliseconds since 1970.
-R20 is not applied here: a chain has the ids that its reader may not see, and the reports leave them out.
+Everything is as published: from the facts of loads that the newest round has seen; only holds (R12) are as of now, as
+they are in balances. Times are milliseconds since 1970. R20 is not applied here: a chain has the ids that its reader
+may not see, and the reports leave them out.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def explain_license(warehouse: Warehouse, program: Program, license_id: str) -> 
         reason_text(decision.reason, program),
         tuple(map(_candidate, decision.judged)),
         license,
-        read_is_blocked(warehouse, license_id, published),
+        read_is_blocked(warehouse, license_id),
     )
 
 
@@ -151,7 +152,7 @@ def explain_payment(warehouse: Warehouse, program: Program, payment_id: str) -> 
         both,
         (share_text(both[0]), share_text(both[1])),
         tuple(dues),
-        read_is_blocked(warehouse, scope.license_id, published),
+        read_is_blocked(warehouse, scope.license_id),
     )
 
 

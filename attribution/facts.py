@@ -1,7 +1,7 @@
 """Reads facts of some licenses and partners into the typed records that the rules work on.
 
-Every reader sees the facts of loads up to `through_load` only, so that a round's results never depend on what a load
-under way has already written.
+Every reader but that of holds, which no round decides by, sees the facts of loads up to `through_load` only, so that a
+round's results never depend on what a load under way has already written.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def read_published(warehouse: Warehouse) -> Published:
     return Published(**warehouse.rows(QUERIES["facts_published"])[0])
 
 
-def read_is_blocked(warehouse: Warehouse, license_id: str, published: Published) -> bool:
-    """Whether a license is held for fraud (R12)."""
-    rows = warehouse.rows(QUERIES["facts_blocked"], license_id=license_id, through_load=published.through_load)
+def read_is_blocked(warehouse: Warehouse, license_id: str) -> bool:
+    """Whether a license is held for fraud now (R12), whatever rounds have seen."""
+    rows = warehouse.rows(QUERIES["facts_blocked"], license_id=license_id)
     return bool(rows[0]["is_blocked"])
 
 

@@ -27,6 +27,8 @@ from tracker.program import Program
 
 PROGRAM = Program()
 NOW = START + 400 * DAY
+AHEAD = 36_500
+"""A day of the story that no clock has come to."""
 
 
 @pytest.fixture
@@ -144,6 +146,22 @@ def test_the_chain_of_a_partner_paid_license(told: FactWriter) -> None:
     assert [type(step).__name__ for step in found.steps] == [
         "PaymentStep", "LicenseStep", "SignupStep", "PartnerStep", "JoinStep", "ClickStep", "PartnerStep",
     ]  # fmt: skip
+
+
+def test_a_hold_is_told_when_it_holds(told: FactWriter) -> None:
+    """R12, as balances know it: no round waits for it, and one that is dated ahead does not hold yet."""
+
+    def told_of() -> list[bool]:
+        license = explain_license(told.warehouse, PROGRAM, "S")
+        payment = explain_payment(told.warehouse, PROGRAM, "s")
+        posted = chain(told.warehouse, PROGRAM, line(told.warehouse, "payment:s", 2, "Q"))
+        assert license is not None and payment is not None and posted is not None
+        return [license.is_blocked, payment.is_blocked, posted.is_blocked]
+
+    told.load(license_changed("ahead", "S", AHEAD, "blocked"))
+    assert told_of() == [False] * 3
+    told.load(license_changed("b", "S", 7, "blocked"))
+    assert told_of() == [True] * 3
 
 
 def test_an_old_line_keeps_its_own_chain(told: FactWriter) -> None:
