@@ -3,7 +3,8 @@
 A process that was stopped for longer than a lease lives, by the machine or by somebody, wakes in the middle of a load
 or a round that another process has done meanwhile. Every statement that writes asks first whether it is still this
 process's turn; by a clock that goes on while the machine is suspended, so that who was stopped knows as soon as it
-wakes. What ClickHouse was already told goes on: it was told in time.
+wakes. What ClickHouse was already told goes on, on a server even when the process that told it dies: all of it is
+signed, and whoever begins, or begins again after a failure, ends it first. Else both would write.
 
 Redis can look itself who holds the lease, in the same step as it writes. By such scripts is written what a stopped
 process could spoil: how far loads and rounds have come (an older count would stay until the next load, and withdrawals
@@ -17,14 +18,21 @@ happened; removing tokens that were revoked; having trackers read an entry again
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
 
+from attribution.facts import QUERIES
 from attribution.lease import Lease, LeaseLost
-from attribution.warehouse import Warehouse
+from attribution.warehouse import QueryFailed, Warehouse
 from tracker import redis_keys
+
+log = logging.getLogger(__name__)
+
+SIGNATURE = "lasttouch attribution"
+"""Of what is written through a fence."""
 
 Script = Callable[..., Any]
 """A script of Redis: call it with `keys` and `args`. Raises redis.RedisError."""
@@ -63,7 +71,8 @@ def fenced(lease: Lease) -> Scripts:
 
 
 class FencedWarehouse(Warehouse):
-    """`warehouse`, in which each write calls `require` first, and does not happen where that raises; siblings' too."""
+    """`warehouse`, in which each write calls `require` first, and does not happen where that raises; siblings' too.
+    ClickHouse knows each by SIGNATURE while it is under way."""
 
     def __init__(self, warehouse: Warehouse, require: Callable[[], None]) -> None:
         self._inner = warehouse
@@ -78,15 +87,33 @@ class FencedWarehouse(Warehouse):
 
     def run(self, query: str, /, **parameters: object) -> None:
         self._require()
-        self._inner.run(query, **parameters)
+        with self._inner.signed(SIGNATURE):
+            self._inner.run(query, **parameters)
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         self._require()
-        self._inner.insert(table, columns, rows)
+        with self._inner.signed(SIGNATURE):
+            self._inner.insert(table, columns, rows)
 
     def insert_bytes(self, table: str, columns: Sequence[str], data: bytes, format: str) -> None:
         self._require()
-        self._inner.insert_bytes(table, columns, data, format)
+        with self._inner.signed(SIGNATURE):
+            self._inner.insert_bytes(table, columns, data, format)
+
+    def end_leftovers(self) -> None:
+        """End what an earlier process, or an earlier try of this one, began to write into this database through a
+        fence, and wait for its end. A ClickHouse that does not let this user do so is only told of in the log."""
+        self._require()
+        try:
+            under_way = self._inner.rows(QUERIES["fence_leftovers"], signature=SIGNATURE)[0]["statements"]
+            if under_way:
+                log.warning("ClickHouse still writes what was begun before: ending %d statements", under_way)
+                self._inner.run(QUERIES["fence_end_leftovers"], signature=SIGNATURE)
+        except QueryFailed as error:
+            log.warning(
+                "ClickHouse does not say, or end, what it still writes of what was begun before (docs/operating.md,"
+                ' "Several machines"): %s', error,
+            )  # fmt: skip
 
     def close(self) -> None:
         self._inner.close()

@@ -23,7 +23,7 @@ from attribution.fence import FencedWarehouse, fenced
 from attribution.lease import Lease
 from attribution.publication import Publication
 from attribution.rebuild import Progress, rebuild_click_days, rebuild_derived, rebuild_redis
-from attribution.service import AttributionService
+from attribution.service import STOP_SECONDS, AttributionService
 from attribution.warehouse import Warehouse
 from tracker.errors import Conflict, Unavailable
 from tracker.program import Program, load_program
@@ -105,6 +105,8 @@ class RunningAttribution:
         """Finish what was begun. What waits stays in the journal."""
         if self._service.stop():
             self._lease.release()
+        else:
+            logger.warning("attribution did not stop within %.0f s; it is left to end with the process", STOP_SECONDS)
 
     async def rebuild(self) -> list[str]:
         """Rebuild Redis and the derived tables while loading and rounds stand still; one line per finished step.
@@ -117,7 +119,8 @@ class RunningAttribution:
         if not self._lease.is_held:
             raise Conflict("another process is at work on this program: ask that one, or end it first")
         async with self._rebuilding:
-            await asyncio.to_thread(self._service.stop)
+            while not await asyncio.to_thread(self._service.stop):
+                logger.info("the rebuild waits for the step of attribution that is under way")
             steps: list[str] = []
             try:
                 held = self._settings, self._program, self._warehouse, self._lease
@@ -135,6 +138,7 @@ def rebuild_everything(
     """Rebuild what can be derived, in Redis and in ClickHouse. No attribution may run meanwhile: it ends with LeaseLost
     where the lease is gone, as after a pause of this process."""
     warehouse = FencedWarehouse(warehouse, lease.require)
+    warehouse.end_leftovers()
     client = SyncRedis.from_url(settings.effective_redis_url, socket_timeout=REBUILD_TIMEOUT_SECONDS)
     try:
         now_ms = time.time_ns() // 1_000_000

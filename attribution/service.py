@@ -106,6 +106,7 @@ class AttributionService:
         self._covered_load = -1
         self._news: News | None = None  # of all loads since the last round, where each of them was seen
         self._resets_seen = -1  # of Redis; below the loader's count: the directory is to be looked at
+        self._writes_alone = False  # nothing that was begun before is still being written
         self._stopping = threading.Event()
         self._passes = threading.Condition()
         self._begun_passes = 0
@@ -137,13 +138,12 @@ class AttributionService:
         self._thread.start()
 
     def stop(self) -> bool:
-        """Finish the step under way, up to STOP_SECONDS, and stop. What waits stays in the journal. False where the
-        step goes on until the process ends."""
+        """Finish the step under way, and stop. What waits stays in the journal. False where the step takes longer than
+        STOP_SECONDS: it goes on; this may be called again."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
             if self._thread.is_alive():
-                log.warning("attribution did not stop within %.0f s; it is left to end with the process", STOP_SECONDS)
                 return False
         self._redis.close()
         return True
@@ -177,13 +177,18 @@ class AttributionService:
         """It is another process's turn, or Redis does not say whose. When it is this one's, all is looked at anew."""
         self._loader.forget()
         self._news, self._covered_load = None, -1
+        self._writes_alone = False
         self._stopping.wait(POLL_SECONDS)
 
     def _try(self, retries: Retries, step: Callable[[], bool]) -> bool | None:
         """A step's answer, whether it did anything; None when it failed."""
         try:
+            if not self._writes_alone:
+                self._warehouse.end_leftovers()
+                self._writes_alone = True
             did = step()
         except Exception as error:  # whatever it was, the next try may fare better, and without this thread all stands
+            self._writes_alone = False
             retries.failed(error)
             return None
         retries.succeeded()

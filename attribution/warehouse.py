@@ -16,8 +16,8 @@ import logging
 import re
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -120,7 +120,7 @@ class Warehouse:
 
     def run(self, query: str, /, **parameters: object) -> None:
         """A statement without a result: insert … select, alter, truncate."""
-        _translating(lambda: self._client.command(query, parameters=parameters))
+        _translating(lambda: self._client.command(query, parameters=parameters, settings=self._signature))
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Insert Python rows. A time is an integer of milliseconds. One call is one block: whole or not at all."""
@@ -133,7 +133,7 @@ class Warehouse:
         types = self._types.pop(key, None)
         if types is None:
             types = client.create_insert_context(table, column_names=columns).column_types
-        client.insert(table, rows, column_names=columns, column_types=types)
+        client.insert(table, rows, column_names=columns, column_types=types, settings=self._signature)
         self._types[key] = types  # only after it worked: whatever was wrong, the next one asks
 
     def insert_bytes(self, table: str, columns: Sequence[str], data: bytes, format: str) -> None:
@@ -143,7 +143,24 @@ class Warehouse:
         other tables may have written their first blocks.
         """
         if data:
-            _translating(lambda: self._client.raw_insert(table, list(columns), data, fmt=format))
+            _translating(
+                lambda: self._client.raw_insert(table, list(columns), data, settings=self._signature, fmt=format)
+            )
+
+    @contextmanager
+    def signed(self, signature: str) -> Iterator[None]:
+        """What the calling thread writes meanwhile bears a signature (`log_comment`): ClickHouse knows it by that while
+        it is under way."""
+        self._local.signature = signature
+        try:
+            yield
+        finally:
+            self._local.signature = ""
+
+    @property
+    def _signature(self) -> dict[str, Any]:
+        signature = getattr(self._local, "signature", "")
+        return {"log_comment": signature} if signature else {}
 
     def drop(self) -> None:
         """Drop the database: for tests and scratch."""

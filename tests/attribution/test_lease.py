@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from attribution.rebuild import mark_complete, rebuild_redis
 from attribution.rebuild_directory import DirectoryRebuild
 from attribution.service import AttributionService
 from attribution.staging import QUERIES
-from attribution.warehouse import Warehouse
+from attribution.warehouse import QueryFailed, Warehouse, WarehouseUnavailable
 from tests.attribution.fact_writer import paid
 from tests.attribution.journaling import journal, pipeline
 from tests.attribution.test_service import PROGRAM, SALE, attributed, client, earned, until
@@ -194,6 +195,102 @@ def test_who_was_stopped_inside_a_step_writes_nothing_when_it_wakes(
     assert audit(warehouse, PROGRAM).is_clean
     assert pipeline(client) == {"accepted": 4, "stored": 4, "duplicates": 0, "quarantined": 0, "pending": 0}
     assert run_round(warehouse, PROGRAM, 0) is None
+
+
+SLOW = """
+insert into ledger (round, entry_id, payment_id, amount_cents)
+select 1, toString(number), 'p', 100 + sleepEachRow(0.1)
+from numbers(600)
+settings max_block_size = 1, function_sleep_max_microseconds_per_block = 100000000
+"""
+"""A minute's work, which ends between two rows when it is told to."""
+
+
+class Orphan:
+    """A statement that goes on although nobody waits for it, as on a server after its process has died."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._write, args=[warehouse])
+        self._thread.start()
+        self._warehouse = warehouse
+        until(lambda: self.is_under_way, "the orphan is under way")
+
+    def _write(self, warehouse: Warehouse) -> None:
+        try:
+            warehouse.run(SLOW)
+        except WarehouseUnavailable as error:
+            self.error = error
+
+    @property
+    def is_under_way(self) -> bool:
+        query = "select 1 from system.processes where query like '%sleepEachRow(%' and query_kind = 'Insert'"
+        return bool(self._warehouse.rows(query))
+
+    def ends(self) -> str:
+        """Why it ended."""
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "the orphan goes on"
+        return str(self.error)
+
+
+@pytest.fixture
+def orphan(warehouse: Warehouse) -> Iterator[Orphan]:
+    """One that was told through a fence."""
+    found = Orphan(FencedWarehouse(warehouse, lambda: None))
+    yield found
+    FencedWarehouse(warehouse, lambda: None).end_leftovers()
+    found.ends()
+
+
+def test_who_begins_ends_what_is_still_written(
+    settings: Settings, client: redis.Redis, warehouse: Warehouse, orphan: Orphan
+) -> None:
+    """Its lines would come beside those of the next try."""
+    lease = Lease(settings)
+    lease.start()
+    service = AttributionService(settings, PROGRAM, warehouse, lease)
+    journal(client, *SALE)
+    service.start()
+    try:
+        assert service.wait_idle(20)
+    finally:
+        service.stop()
+        lease.release()
+    assert "cancelled" in orphan.ends()
+    assert earned(warehouse) == 580
+    assert audit(warehouse, PROGRAM).is_clean
+
+
+def test_only_what_attribution_writes_into_the_same_database_is_ended(
+    warehouse: Warehouse, orphan: Orphan, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = warehouse.sibling(f"{warehouse.database}_other")
+    try:
+        FencedWarehouse(other, lambda: None).end_leftovers()
+        assert orphan.is_under_way and not caplog.records
+    finally:
+        other.drop()
+    FencedWarehouse(warehouse, lambda: None).end_leftovers()
+    assert "cancelled" in orphan.ends() and "ending 1 statements" in caplog.text
+    audits = Orphan(warehouse)
+    FencedWarehouse(warehouse, lambda: None).end_leftovers()
+    assert audits.is_under_way
+    warehouse.run("kill query where query like '%sleepEachRow(%' and query_kind = 'Insert' sync")
+    audits.ends()
+
+
+def test_a_clickhouse_that_lets_nobody_end_statements(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Attribution goes on, and the log says what is not sure."""
+
+    def refuses(*_: object, **__: object) -> list[dict[str, Any]]:
+        raise QueryFailed("Not enough privileges. (ACCESS_DENIED)")
+
+    monkeypatch.setattr(warehouse, "rows", refuses)
+    FencedWarehouse(warehouse, lambda: None).end_leftovers()
+    assert "ACCESS_DENIED" in caplog.text
 
 
 def test_who_was_stopped_while_publishing_does_not_tell_that_a_round_is_whole(
