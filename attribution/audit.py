@@ -60,8 +60,10 @@ class Audit:
 FINDING_QUERIES = {
     "binding_differs": "audit_bindings",
     "partner_binding_differs": "audit_partner_bindings",
+    "shown_binding_differs": "audit_shown_bindings",
     "clicks_of_day_differ": "audit_click_days",
     "recruiter_differs": "audit_recruiters",
+    "shown_recruiter_differs": "audit_shown_recruiters",
     "line_without_payment": "audit_lines_without_payment",
     "exceeds_payment": "audit_exceeds_payment",
     "overdrawn_withdrawal": "audit_withdrawals",

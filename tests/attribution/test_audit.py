@@ -12,6 +12,7 @@ from attribution.audit import audit
 from attribution.binding import reason_text
 from attribution.commission import commission_cents
 from attribution.ledger import run_round
+from attribution.rebuild import rebuild_derived
 from attribution.recomputation import QUERIES
 from attribution.warehouse import Warehouse
 from tests.attribution.fact_writer import (
@@ -122,10 +123,35 @@ def test_a_binding_and_a_recruiter_that_differ(settled: FactWriter) -> None:
     assert [(each.kind, each.subject) for each in result.findings] == [
         ("binding_differs", "L"),
         ("partner_binding_differs", "L"),
+        ("shown_binding_differs", "L"),
         ("recruiter_differs", "P"),
+        ("shown_recruiter_differs", "P"),
     ]
     assert result.findings[0].detail.startswith("expected P recruited by Q (last_touch 00000001")
     assert not result.is_clean
+
+
+def test_what_reports_read_is_what_was_published(settled: FactWriter) -> None:
+    """Lists and counts are read from tables that a round fills right after it is published."""
+    warehouse = settled.warehouse
+
+    def shown() -> list[tuple[str, str]]:
+        result = audit(warehouse, PROGRAM)
+        assert {each.kind for each in result.findings} <= {"shown_binding_differs", "shown_recruiter_differs"}
+        return [(each.subject, each.detail) for each in result.findings]
+
+    warehouse.run("insert into bindings select * replace ('' as campaign) from bindings")
+    assert shown() == [("L", "bound to P, shown as theirs, but otherwise")]
+    warehouse.run("insert into bindings select * replace ('Q' as partner_id) from bindings final")
+    warehouse.run(
+        "insert into recruitments select * replace ('' as recruiter_id) from recruitments where partner_id = 'P'"
+    )
+    assert shown() == [("L", "bound to P, shown as Q"), ("P", "recruited by Q, shown as nobody's")]
+    warehouse.run("truncate table bindings")
+    warehouse.run("insert into recruitments select * from recruitment_versions")
+    assert shown() == [("L", "bound to P, shown as nothing")]
+    rebuild_derived(warehouse, PROGRAM, NOW, lambda _: None)
+    assert audit(warehouse, PROGRAM).is_clean
 
 
 def test_a_license_that_is_shown_to_another_partner(settled: FactWriter) -> None:
