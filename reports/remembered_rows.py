@@ -111,6 +111,24 @@ class _Kept:
         return len(self.packed) + BYTES_BESIDE
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A statement about a partner, at a moment of the clock. Equal keys have equal rows while nothing changes."""
+
+    query: str
+    partner_id: str
+    key: Key
+    now_ms: int
+    age_s: float
+    """How old its rows may be."""
+
+    @classmethod
+    def of(cls, query: str, params: Mapping[str, Any]) -> _Question:
+        key = (query, *sorted((name, str(value)) for name, value in params.items() if name not in (NOW, SINCE)))
+        age_s = SLIDING_SECONDS if SINCE in params else AGE_SECONDS
+        return cls(query, partner_of(params), key, params.get(NOW, 0), age_s)
+
+
 @dataclass(slots=True)
 class _Flight:
     """A statement under way."""
@@ -186,54 +204,52 @@ class RememberedRows:
         """The rows of one of REMEMBERED, from `ask` where they are not known. They are the caller's to change. `until`
         tells, where the rows depend on the clock, when it may next change them, seen from a moment; it is asked when
         somebody wants the rows again, so that the first need not wait for it."""
-        partner_id = partner_of(params)
-        if not partner_id:
+        question = _Question.of(query, params)
+        if not question.partner_id:
             return await ask()
-        key = (query, *sorted((name, str(value)) for name, value in params.items() if name not in (NOW, SINCE)))
-        now_ms = params.get(NOW, 0)
-        age_s = SLIDING_SECONDS if SINCE in params else AGE_SECONDS
         while True:
-            kept = self._kept.get(key)
-            if kept is not None:
-                is_young = self._clock() - kept.read_at_s < age_s and kept.is_of(now_ms)
-                if is_young and self._is_right(query, partner_id, kept.look):
-                    if kept.until_ms is None and until is not None:
-                        kept.until_ms = await until(pickle.loads(kept.packed), kept.now_ms)
-                        continue
-                    self._kept.move_to_end(key)
-                    self.hits += 1
-                    return cast("Rows", pickle.loads(kept.packed))
-                self._drop(key)
-            flight = self._flights.get(key)
-            if flight is None or flight.now_ms > now_ms or not self._is_right(query, partner_id, flight.look):
-                return await self._ask(query, partner_id, key, ask, now_ms, until is not None)
-            await flight.done.wait()
-            if flight.rows is not None:
+            kept = self._still_right(question)
+            if kept is not None and kept.until_ms is None and until is not None:
+                kept.until_ms = await until(pickle.loads(kept.packed), kept.now_ms)
+            elif kept is not None:
+                self._kept.move_to_end(question.key)
                 self.hits += 1
-                return [dict(row) for row in flight.rows]
+                return cast("Rows", pickle.loads(kept.packed))
+            else:
+                flight = self._flights.get(question.key)
+                if flight is None or flight.now_ms > question.now_ms or not self._is_right(question, flight.look):
+                    return await self._ask(question, ask, depends_on_clock=until is not None)
+                await flight.done.wait()
+                if flight.rows is not None:
+                    self.hits += 1
+                    return [dict(row) for row in flight.rows]
 
-    async def _ask(
-        self,
-        query: str,
-        partner_id: str,
-        key: Key,
-        ask: Callable[[], Awaitable[Rows]],
-        now_ms: int,
-        depends_on_clock: bool,
-    ) -> Rows:
-        flight, began_s = _Flight(self.look, now_ms), self._clock()
-        self._flights[key] = flight
+    def _still_right(self, question: _Question) -> _Kept | None:
+        """What is kept of a question, if it is right yet; what is not is dropped."""
+        kept = self._kept.get(question.key)
+        if kept is None:
+            return None
+        is_young = self._clock() - kept.read_at_s < question.age_s and kept.is_of(question.now_ms)
+        if is_young and self._is_right(question, kept.look):
+            return kept
+        self._drop(question.key)
+        return None
+
+    async def _ask(self, question: _Question, ask: Callable[[], Awaitable[Rows]], depends_on_clock: bool) -> Rows:
+        flight, began_s = _Flight(self.look, question.now_ms), self._clock()
+        self._flights[question.key] = flight
         self.misses += 1
         try:
             rows = await ask()
             flight.rows = rows
         finally:
             flight.done.set()
-            if self._flights.get(key) is flight:
-                del self._flights[key]
+            if self._flights.get(question.key) is flight:
+                del self._flights[question.key]
         packed = pickle.dumps(rows, pickle.HIGHEST_PROTOCOL)
-        if self._is_right(query, partner_id, flight.look) and len(packed) <= MOST_BYTES_OF_ONE:
-            self._keep(key, _Kept(packed, flight.look, began_s, now_ms, None if depends_on_clock else FOREVER_MS))
+        if self._is_right(question, flight.look) and len(packed) <= MOST_BYTES_OF_ONE:
+            until_ms = None if depends_on_clock else FOREVER_MS
+            self._keep(question.key, _Kept(packed, flight.look, began_s, question.now_ms, until_ms))
         return [dict(row) for row in rows]
 
     def _keep(self, key: Key, kept: _Kept) -> None:
@@ -247,10 +263,10 @@ class RememberedRows:
     def _drop(self, key: Key) -> None:
         self._size -= self._kept.pop(key).size
 
-    def _is_right(self, query: str, partner_id: str, look: int) -> bool:
+    def _is_right(self, question: _Question, look: int) -> bool:
         """Whether nothing has changed since a look in what a statement reads."""
-        changed = self._clicked if query in COUNTS_CLICKS else self._changed
-        return look >= max(self._all_changed, changed.get(partner_id, 0))
+        changed = self._clicked if question.query in COUNTS_CLICKS else self._changed
+        return look >= max(self._all_changed, changed.get(question.partner_id, 0))
 
 
 def partner_of(params: Mapping[str, Any]) -> str:
