@@ -60,15 +60,26 @@ class Audit:
 FINDING_QUERIES = {
     "binding_differs": "audit_bindings",
     "partner_binding_differs": "audit_partner_bindings",
-    "shown_binding_differs": "audit_shown_bindings",
+    "shown_binding_differs": "audit_shown",
     "clicks_of_day_differ": "audit_click_days",
     "recruiter_differs": "audit_recruiters",
-    "shown_recruiter_differs": "audit_shown_recruiters",
+    "shown_recruiter_differs": "audit_shown",
     "line_without_payment": "audit_lines_without_payment",
     "exceeds_payment": "audit_exceeds_payment",
     "overdrawn_withdrawal": "audit_withdrawals",
     "subscription_differs": "audit_subscriptions",
 }
+SHOWN = {
+    "shown_binding_differs": {
+        "shown": "bindings", "versions": "binding_versions", "id": "license_id", "whose": "partner_id",
+        "words": "bound to",
+    },
+    "shown_recruiter_differs": {
+        "shown": "recruitments", "versions": "recruitment_versions", "id": "partner_id", "whose": "recruiter_id",
+        "words": "recruited by",
+    },
+}  # fmt: skip
+"""Which tables audit_shown.sql compares."""
 REMARKS = frozenset({"exceeds_payment"})
 """Findings about the facts as they came, not about our results."""
 
@@ -100,7 +111,7 @@ def audit(warehouse: Warehouse, program: Program, client: redis.Redis | None = N
 def _compare(expected: Recomputation, program: Program, findings: Findings) -> Audit:
     rows = expected.rows("audit_lines", per_partner=0, max_rows=MAX_LISTED)
     for kind, query in FINDING_QUERIES.items():
-        findings.add_rows(kind, expected.rows(query, max_rows=MAX_LISTED))
+        findings.add_rows(kind, expected.rows(query, max_rows=MAX_LISTED, **SHOWN.get(kind, {})))
     totals = expected.rows("audit_totals")[0]
     off = totals["total_cents"] - totals["first_tier_cents"] - totals["second_tier_cents"]
     findings.add("totals", [("ledger", f"the headline is {off} cents more than the tiers")] if off else [])

@@ -1,31 +1,32 @@
--- Partners of whom reports read another recruiter than the newest round that decided it has published, or none.
--- Grain: one row per partner; `findings` counts all of them.
--- Parameters: round, max_rows.
+-- Licenses of which reports read another binding than the newest round that decided it has published, or none; or partners
+-- of whom they read another recruiter.
+-- Grain: one row per license or partner; `findings` counts all of them.
+-- Parameters: round, max_rows; shown and versions, the tables; id and whose, columns of both; words, that say what they tell.
 with
     both as (
         select
-            partner_id as id,
+            {id:Identifier} as id,
             1 as is_published,
-            argMax(recruiter_id, versions.round) as whose,
+            argMax({whose:Identifier}, versions.round) as whose,
             argMax(cityHash64(toString(tuple(*))), versions.round) as content,
             max(versions.round) as newest
-        from recruitment_versions as versions final
+        from {versions:Identifier} as versions final
         where round <= {round:UInt64}
         group by id
         union all
         select
-            partner_id as id,
+            {id:Identifier} as id,
             0 as is_published,
-            recruiter_id as whose,
+            {whose:Identifier} as whose,
             cityHash64(toString(tuple(*))) as content,
             round as newest
-        from recruitments final
+        from {shown:Identifier} final
     )
 select
     id as subject,
     concat(
-        'recruited by ',
-        if(anyIf(whose, is_published) = '', 'nobody', anyIf(whose, is_published)),
+        {words:String},
+        if(anyIf(whose, is_published) = '', ' nobody', concat(' ', anyIf(whose, is_published))),
         ', shown as ',
         multiIf(
             countIf(not is_published) = 0, 'nothing',
