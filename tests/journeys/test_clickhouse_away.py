@@ -197,7 +197,7 @@ def test_it_hangs(tight: Server) -> None:
         assert full["accepted"] - before["accepted"] - story.facts in story.clicks
         assert full["journal"]["waiting_clicks"] == LIMIT
         assert full["spool"]["bytes"] <= full["spool"]["limit_bytes"] == 1 << 20
-        assert metric(tight, "lasttouch_journal_waiting_clicks") == LIMIT
+        poll("a worker looks", SOON_SECONDS, lambda: metric(tight, "lasttouch_journal_waiting_clicks") == LIMIT)
         assert metric(tight, "lasttouch_journal_limit_clicks") == LIMIT
         assert metric(tight, "lasttouch_journal_full") == 1
     story.check(before)
