@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -278,6 +279,25 @@ def test_only_what_attribution_writes_into_the_same_database_is_ended(
     assert audits.is_under_way
     warehouse.run("kill query where query like '%sleepEachRow(%' and query_kind = 'Insert' sync")
     audits.ends()
+
+
+def test_a_rebuild_waits_until_the_step_under_way_is_done(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would else write beside it."""
+    attribution = begin()
+    until(lambda: attribution.is_ready, "it is at work")
+    happened: list[str] = []
+    stop = AttributionService.stop
+
+    def stops_late(service: AttributionService) -> bool:
+        is_done = bool(happened) and stop(service)
+        happened.append("done" if is_done else "under way")
+        return is_done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AttributionService, "stop", stops_late)
+        patch.setattr("attribution.process.rebuild_everything", lambda *_: happened.append("rebuilt"))
+        asyncio.run(attribution.rebuild())
+    assert happened == ["under way", "done", "rebuilt"]
 
 
 def test_a_clickhouse_that_lets_nobody_end_statements(
